@@ -1,0 +1,31 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both need Python >= 3.11, pip and make, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint types slow clean
+
+demo: $(READY)
+	$(BIN)/coldfusion demo
+
+test: lint types
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+slow: $(READY)
+	$(BIN)/pytest -m slow
+
+$(READY): pyproject.toml constraints.txt
+	@echo "installing into .venv; this takes some minutes the first time"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs
