@@ -1,0 +1,128 @@
+"""One safetensors file, read by name and range with positioned reads and never as a whole.
+
+The header is a stranger's, so it is checked in full before a byte of data is believed: sizes, offsets,
+overlaps, holes, duplicate names. Positioned reads instead of a memory map keep the process's memory at the
+size of its buffers and let threads read without a shared file position.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coldfusion.dtypes import FLOATS, STORAGE, Array
+from coldfusion.errors import TensorMismatch
+
+MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Name, dtype (as safetensors writes it) and shape of one tensor."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of elements; 1 for a 0-d tensor."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * STORAGE[self.dtype].itemsize
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype in FLOATS
+
+
+class TensorFile:
+    """An open safetensors file: `tensors` says what it holds, `read` brings a range of one of them.
+
+    Raises TensorMismatch for a file that is not well-formed safetensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY)
+        try:
+            self.tensors, self.metadata, self._starts = _parse(path, self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
+        """Elements [start, stop) of the flattened tensor, 1-d, in storage dtype (BF16 as uint16)."""
+        info = self.tensors[name]
+        stop = info.count if stop is None else stop
+        out = np.empty(stop - start, dtype=STORAGE[info.dtype])
+        view, position = memoryview(out.view(np.uint8).data), self._starts[name] + start * out.itemsize
+        while view:
+            got = os.preadv(self._fd, [view], position)
+            if got == 0:
+                raise TensorMismatch(f"{self.path}: ends inside tensor {name!r}")
+            view, position = view[got:], position + got
+        return out
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _parse(path: Path, fd: int) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, int]]:
+    """The header: tensors in file order, metadata, and the absolute byte at which each tensor starts."""
+    size = os.fstat(fd).st_size
+    length = int.from_bytes(os.pread(fd, 8, 0), "little")
+    if size < 8 or length > min(MAX_HEADER, size - 8):
+        raise TensorMismatch(f"{path}: not a safetensors file: header of {length} bytes in a file of {size}")
+    try:
+        header = json.loads(os.pread(fd, length, 8), object_pairs_hook=_without_duplicates)
+        metadata = _metadata(header.pop("__metadata__", {}))
+        spans = {name: _span(name, entry) for name, entry in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+        raise TensorMismatch(f"{path}: not a safetensors header: {exc}") from exc
+    expected, starts = 0, {}
+    for name, (info, begin, end) in sorted(spans.items(), key=lambda item: (item[1][1:], item[0])):
+        if begin != expected or end - begin != info.nbytes:
+            raise TensorMismatch(f"{path}: {name!r} has bytes {begin} to {end}, expected from {expected}")
+        expected, starts[name] = end, 8 + length + begin
+    if expected != size - 8 - length:
+        raise TensorMismatch(f"{path}: holds {size - 8 - length} bytes, its header describes {expected}")
+    return {name: spans[name][0] for name in starts}, metadata, starts
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _metadata(entry: Mapping[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise ValueError("metadata is not text")
+    return dict(entry)
+
+
+def _span(name: str, entry: Mapping[str, Any]) -> tuple[TensorInfo, int, int]:
+    begin, end = entry["data_offsets"]
+    numbers = [*entry["shape"], begin, end]
+    if entry["dtype"] not in STORAGE:
+        raise ValueError(f"tensor {name!r} has dtype {entry['dtype']!r}, known are {', '.join(STORAGE)}")
+    if any(type(number) is not int or not 0 <= number < 2**63 for number in numbers):
+        raise ValueError(f"tensor {name!r} has an impossible shape or offset")
+    return TensorInfo(name, entry["dtype"], tuple(entry["shape"])), begin, end

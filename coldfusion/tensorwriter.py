@@ -1,0 +1,81 @@
+"""safetensors out: every offset is known before the first byte, so tensors are written in any order.
+
+Nothing appears under the final name until the file is whole and on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from coldfusion.dtypes import STORAGE, Array
+from coldfusion.errors import writing
+from coldfusion.tensorfile import TensorInfo
+
+
+class TensorWriter:
+    """Writes one safetensors file at precomputed offsets.
+
+    Used as a context manager: leaving it normally publishes the file under `path`, leaving it by an exception
+    removes what was written. The same tensors and metadata give the same bytes. Raises StorageError when the
+    disk refuses.
+    """
+
+    def __init__(self, path: Path, tensors: Sequence[TensorInfo], metadata: Mapping[str, str]) -> None:
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._tensors = {info.name: info for info in tensors}
+        header, self._starts = _layout(tensors, metadata)
+        with writing(path):
+            self._fd = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            _write_at(self._fd, header, 0)
+
+    def write(self, name: str, start: int, values: Array) -> None:
+        """Put `values`, 1-d and in storage dtype, at element `start` of tensor `name`."""
+        dtype = STORAGE[self._tensors[name].dtype]
+        if values.dtype != dtype:
+            raise TypeError(f"{name}: got {values.dtype}, the file holds {dtype}")
+        with writing(self.path):
+            data = np.ascontiguousarray(values).view(np.uint8).data
+            _write_at(self._fd, data, self._starts[name] + start * dtype.itemsize)
+
+    def __enter__(self) -> TensorWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        try:
+            with writing(self.path):
+                if kind is None:
+                    os.fsync(self._fd)
+                    os.replace(self._partial, self.path)
+        finally:
+            os.close(self._fd)
+            self._partial.unlink(missing_ok=True)
+
+
+def _layout(tensors: Sequence[TensorInfo], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    """The length-prefixed header and the absolute byte at which each tensor starts."""
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    end, begins = 0, {}
+    for info in tensors:
+        begins[info.name], end = end, end + info.nbytes
+        entries[info.name] = {
+            "dtype": info.dtype,
+            "shape": list(info.shape),
+            "data_offsets": [begins[info.name], end],
+        }
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
+    return len(text).to_bytes(8, "little") + text, {n: 8 + len(text) + b for n, b in begins.items()}
+
+
+def _write_at(fd: int, data: bytes | memoryview, position: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, position)
+        view, position = view[done:], position + done
