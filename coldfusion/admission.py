@@ -1,0 +1,91 @@
+"""The door: what a pull request must be before anybody looks at its numbers.
+
+It holds one manifest and one delta and touches nothing else; the delta is not too large, is the file that
+the manifest describes, and has the base's tensors. Sizes are known from the tree, so nothing is fetched
+that is over the cap, and nothing that a stranger sent is ever unpickled or imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from coldfusion.checkpoint import Checkpoint
+from coldfusion.config import Policy
+from coldfusion.deltas import check_delta
+from coldfusion.errors import ManifestError, TensorMismatch
+from coldfusion.hub import Hub, PathInfo, Proposal
+from coldfusion.jsonrecords import from_json
+from coldfusion.records import Contribution, Manifest
+from coldfusion.tensorfile import TensorFile
+
+FOLDER = "contributions/"
+MAX_MANIFEST_BYTES = 65_536
+
+Tree = Sequence[PathInfo]
+"""The files of one revision, by path."""
+
+
+def contribution_paths(contributor: str) -> tuple[str, str]:
+    """(delta, manifest): the only two files of a contribution, as they are named on the Hub."""
+    return f"{FOLDER}{contributor}/delta.safetensors", f"{FOLDER}{contributor}/manifest.json"
+
+
+def is_contribution(tree: Tree) -> bool:
+    """Whether a pull request means to contribute. Others (a mended model card) are people's business."""
+    return any(info.path.startswith(FOLDER) for info in tree)
+
+
+def read_contribution(hub: Hub, proposal: Proposal, tree: Tree) -> Contribution:
+    """The contribution that a pull request carries, by its manifest alone. Raises ManifestError."""
+    found = [info for info in tree if info.path.startswith(FOLDER)]
+    manifests = [info for info in found if info.path.endswith("/manifest.json")]
+    if len(manifests) != 1 or manifests[0].size > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{FOLDER} lacks one manifest.json of at most {MAX_MANIFEST_BYTES} bytes")
+    path = manifests[0].path
+    data = hub.fetch(path, at=proposal.revision).read_bytes()
+    manifest = from_json(Manifest, data, source=path)
+    if tuple(info.path for info in found) != contribution_paths(manifest.contributor):
+        raise ManifestError(f"{FOLDER} holds {', '.join(info.path[len(FOLDER) :] for info in found[:5])}")
+    return Contribution(manifest=manifest, proposal=proposal.number, revision=proposal.revision)
+
+
+def check_contribution(contribution: Contribution, tree: Tree, base_tree: Tree, policy: Policy) -> list[str]:
+    """Reasons to turn a contribution away that show before its delta is fetched."""
+    delta, manifest = contribution_paths(contribution.manifest.contributor)
+    size = next(info.size for info in tree if info.path == delta)
+    others = [info for info in tree if info.path not in (delta, manifest)]
+    reasons = []
+    if odd := _touched(base_tree, others):
+        reasons.append(f"changes {odd[0]!r}: a contribution adds its own two files and nothing else")
+    if size > policy.max_delta_bytes:
+        reasons.append(f"delta of {size} bytes, at most {policy.max_delta_bytes} are accepted")
+    if contribution.manifest.codec not in policy.codecs:
+        accepted = ", ".join(policy.codecs)
+        reasons.append(f"codec {contribution.manifest.codec!r}; this federation accepts {accepted}")
+    return reasons
+
+
+def check_file(path: Path, manifest: Manifest, base: Checkpoint) -> list[str]:
+    """Why a delta file is not what its manifest says, or does not fit the base."""
+    if path.stat().st_size != manifest.size or sha256_of(path) != manifest.sha256:
+        return ["the delta is not the file that the manifest describes (size or sha256)"]
+    try:
+        with TensorFile(path) as file:
+            return check_delta(base, file.tensors, codec=manifest.codec)
+    except TensorMismatch as exc:
+        return [str(exc).replace(f"{path}: ", "")]
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _touched(before: Tree, after: Tree) -> list[str]:
+    """Paths that were added, removed or changed."""
+    one = {info.path: info.digest for info in before}
+    two = {info.path: info.digest for info in after}
+    return sorted(path for path in one.keys() | two.keys() if one.get(path) != two.get(path))

@@ -1,0 +1,208 @@
+"""Running a round: collect, admit, screen, fuse, evaluate, publish, tag, settle.
+
+All state is on the Hub and every step can be repeated, so a coordinator that was killed anywhere is simply
+started again: what was published is finished (tag, settle), what was not is done anew, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldfusion.admission import (
+    Tree,
+    check_contribution,
+    check_file,
+    contribution_paths,
+    is_contribution,
+    read_contribution,
+    sha256_of,
+)
+from coldfusion.checkpoint import Checkpoint, weight_files
+from coldfusion.codecs import codec_named
+from coldfusion.errors import ManifestError, RoundError, writing
+from coldfusion.federation import Evaluate, State, read_state, round_texts, tag_name, write_texts
+from coldfusion.fusers import fuser_named
+from coldfusion.fusing import DeltaSource, fuse, measure
+from coldfusion.hub import Hub, Proposal, materialise
+from coldfusion.records import Contribution, Entry, Evaluation, RoundRecord, Verdict
+from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
+from coldfusion.screens import judge
+from coldfusion.stats import RoundStats
+from coldfusion.tensorfile import TensorFile
+
+STEPS = ("collect", "admit", "screen", "fuse", "evaluate", "publish", "tag", "settle", "done")
+"""What `on_step` is told: the name of each step just before it is taken, in this order, and "done" after."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator:
+    """One party's means to run rounds: a Hub, room on the disk, a way to evaluate.
+
+    workdir holds nothing that is needed again: it is emptied when a round starts.
+    """
+
+    hub: Hub
+    workdir: Path
+    evaluate: Evaluate
+    on_step: Callable[[str], None] = lambda step: None
+
+    def finish(self) -> State:
+        """Tag and settle what was published last, if whoever published it was interrupted. The state now."""
+        state = read_state(self.hub)
+        self.hub.tag(tag_name(state.record.round_index), at=state.head)
+        _settle(self.hub, state.record)
+        return state
+
+    def run_round(self, absent: Sequence[Verdict] = ()) -> RoundRecord:
+        """Run the open round to its end. absent: contributors that failed before they submitted.
+
+        Raises RoundError, and leaves the Hub as it was, where fewer contributions than the quorum are left.
+        StaleParent means that somebody else published this round: stop.
+        """
+        state = self.finish()
+        base_dir, candidate = self._rooms(state)
+        round_ = refuse(Round(index=state.open_round, base=state.head), absent)
+        with Checkpoint(base_dir) as base, ExitStack() as stack:
+            self.on_step("collect")
+            proposals = [(p, self.hub.paths(at=p.revision)) for p in self.hub.proposals()]
+            self.on_step("admit")
+            round_ = self._admit(round_, [p for p in proposals if is_contribution(p[1])], base, state)
+            self.on_step("screen")
+            sources = {c: stack.enter_context(self._open(c)) for c in round_.contributions}
+            stats = measure(base, [_source(c, file) for c, file in sources.items()])
+            round_ = decide(round_, judge(round_.contributions, stats))
+            if len(round_.cohort) < state.policy.quorum:
+                raise RoundError(_too_few(round_, state.policy.quorum))
+            self.on_step("fuse")
+            fuse(
+                base,
+                [_source(c, sources[c]) for c in round_.cohort],
+                fuser_named(state.policy.fuser),
+                weights=[1.0] * len(round_.cohort),
+                outer_lr=state.policy.outer_lr,
+                into=candidate,
+            )
+        self.on_step("evaluate")
+        record = _record(round_, stats, state, candidate, self.evaluate(candidate))
+        self.on_step("publish")
+        files = {name: candidate / name for name in weight_files(candidate)}
+        files |= write_texts(self.workdir / "texts", round_texts(record))
+        message = f"round {record.round_index}: {record.num_accepted} contributions fused"
+        head = self.hub.commit(files, message=message, parent=state.head)
+        self.on_step("tag")
+        self.hub.tag(tag_name(record.round_index), at=head)
+        self.on_step("settle")
+        _settle(self.hub, record)
+        self.on_step("done")
+        return record
+
+    def _rooms(self, state: State) -> tuple[Path, Path]:
+        """(the base, the candidate that has everything of it but the weights), freshly laid out."""
+        with writing(self.workdir):
+            shutil.rmtree(self.workdir, ignore_errors=True)
+            base, candidate = self.workdir / "base", self.workdir / "candidate"
+            for room in (base, candidate):
+                room.mkdir(parents=True)
+                materialise(self.hub, state.head, room)
+            for name in weight_files(candidate):
+                (candidate / name).unlink()
+        return base, candidate
+
+    def _admit(
+        self, round_: Round, proposals: Sequence[tuple[Proposal, Tree]], base: Checkpoint, state: State
+    ) -> Round:
+        base_tree = self.hub.paths(at=state.head)
+        for proposal, tree in proposals:
+            try:
+                contribution = read_contribution(self.hub, proposal, tree)
+            except ManifestError as exc:
+                verdict = Verdict(
+                    contributor=proposal.author,
+                    proposal=proposal.number,
+                    revision=proposal.revision,
+                    reasons=(str(exc),),
+                )
+                round_ = refuse(round_, [verdict])
+                continue
+            admitted = admit(round_, contribution)
+            if contribution in admitted.contributions:
+                reasons = check_contribution(contribution, tree, base_tree, state.policy)
+                reasons = reasons or check_file(self._fetch_delta(contribution), contribution.manifest, base)
+                if reasons:
+                    admitted = refuse(round_, [verdict_on(contribution, reasons)])
+            round_ = admitted
+        return round_
+
+    def _fetch_delta(self, contribution: Contribution) -> Path:
+        path, _ = contribution_paths(contribution.manifest.contributor)
+        return self.hub.fetch(path, at=contribution.revision)
+
+    def _open(self, contribution: Contribution) -> TensorFile:
+        return TensorFile(self._fetch_delta(contribution))
+
+
+def _source(contribution: Contribution, file: TensorFile) -> DeltaSource:
+    manifest = contribution.manifest
+    return DeltaSource(manifest.contributor, file, codec_named(manifest.codec))
+
+
+def _record(
+    round_: Round, stats: RoundStats, state: State, candidate: Path, evaluation: Evaluation
+) -> RoundRecord:
+    contributions = {c.proposal: c for c in round_.contributions}
+    norms = dict(zip(stats.contributors, stats.norms, strict=True))
+    weight = 1.0 / len(round_.cohort)
+    entries = []
+    for verdict in round_.all_verdicts:
+        contribution = contributions.get(verdict.proposal) if verdict.proposal is not None else None
+        manifest = contribution.manifest if contribution else None
+        entries.append(
+            Entry(
+                contributor=verdict.contributor,
+                proposal=verdict.proposal,
+                revision=verdict.revision,
+                sha256=manifest.sha256 if manifest else None,
+                codec=manifest.codec if manifest else None,
+                num_examples=manifest.num_examples if manifest else None,
+                weight=weight if verdict.accepted else 0.0,
+                norm=float(f"{norms[verdict.contributor]:.6g}") if verdict.accepted else None,
+                reasons=verdict.reasons,
+            )
+        )
+    return RoundRecord(
+        round_index=round_.index,
+        parent=round_.base,
+        fuser=state.policy.fuser,
+        outer_lr=state.policy.outer_lr,
+        entries=tuple(entries),
+        output={name: sha256_of(candidate / name) for name in weight_files(candidate)},
+        evaluation=evaluation,
+    )
+
+
+def _settle(hub: Hub, record: RoundRecord) -> None:
+    """Tell the contributors of a published round what became of their contributions, and close them."""
+    still_open = {proposal.number for proposal in hub.proposals()}
+    for entry in record.entries:
+        if entry.proposal in still_open:
+            hub.settle(entry.proposal, comment=_comment(entry, record))
+
+
+def _comment(entry: Entry, record: RoundRecord) -> str:
+    if entry.accepted:
+        return (
+            f"Fused into {tag_name(record.round_index)} with weight {entry.weight:.4g}, one of "
+            f"{record.num_accepted}. Thank you."
+        )
+    return f"Not fused into {tag_name(record.round_index)}: " + "; ".join(entry.reasons)
+
+
+def _too_few(round_: Round, quorum: int) -> str:
+    reasons = "; ".join(f"{v.contributor}: {', '.join(v.reasons)}" for v in round_.all_verdicts if v.reasons)
+    return f"round {round_.index}: {len(round_.cohort)} of {quorum} contributions needed are there" + (
+        f" ({reasons})" if reasons else ""
+    )

@@ -1,0 +1,108 @@
+"""A federation's state, which is all on the Hub: what `main` says, and how a new federation starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldfusion.cards import model_card
+from coldfusion.config import Policy, dump, parse
+from coldfusion.errors import NotOnHub, RoundError, writing
+from coldfusion.hub import Hub
+from coldfusion.jsonrecords import from_json, to_json
+from coldfusion.records import Evaluation, Revision, RoundRecord
+
+POLICY = "federation.yaml"
+
+Evaluate = Callable[[Path], Evaluation]
+"""A checkpoint directory -> its scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `main` says at one revision."""
+
+    head: Revision
+    policy: Policy
+    record: RoundRecord  # of the newest round
+
+    @property
+    def open_round(self) -> int:
+        """The round that contributions are collected for now."""
+        return self.record.round_index + 1
+
+
+def record_path(round_index: int) -> str:
+    return f"rounds/{round_index:04d}/record.json"
+
+
+def tag_name(round_index: int) -> str:
+    """The tag on the commit that published a round's base."""
+    return f"round-{round_index:04d}"
+
+
+def read_state(hub: Hub) -> State:
+    """The state of a federation. Raises RoundError where the repo is none, NotOnHub where it is not there."""
+    head = hub.head()
+    try:
+        policy = hub.fetch(POLICY, at=head).read_text(encoding="utf-8")
+    except NotOnHub as exc:
+        raise RoundError(f"not a federation: no {POLICY} at {head[:12]}") from exc
+    newest = _record_paths(hub, head)[-1:]
+    if not newest:
+        raise RoundError(f"not a federation: no rounds/ at {head[:12]}")
+    return State(head, parse(Policy, policy, source=POLICY), _read_record(hub, newest[0], head))
+
+
+def read_records(hub: Hub) -> list[RoundRecord]:
+    """The records of all rounds, from the first."""
+    head = hub.head()
+    return [_read_record(hub, path, head) for path in _record_paths(hub, head)]
+
+
+def _record_paths(hub: Hub, head: Revision) -> list[str]:
+    return sorted(i.path for i in hub.paths("rounds/", at=head) if i.path.endswith("/record.json"))
+
+
+def _read_record(hub: Hub, path: str, head: Revision) -> RoundRecord:
+    return from_json(RoundRecord, hub.fetch(path, at=head).read_bytes(), source=path)
+
+
+def found(hub: Hub, base: Path, policy: Policy, *, evaluate: Evaluate, workdir: Path) -> Revision:
+    """Publish round-0000: the files of the directory `base`, the policy, the model card, the first record.
+
+    A federation that exists already is left as it is; it gets its tag if its founder was interrupted.
+    """
+    try:
+        head = hub.resolve(tag_name(0))
+    except NotOnHub:
+        head = _first_commit(hub, base, policy, evaluate, workdir)
+        hub.tag(tag_name(0), at=head)
+    return head
+
+
+def _first_commit(hub: Hub, base: Path, policy: Policy, evaluate: Evaluate, workdir: Path) -> Revision:
+    try:
+        return read_state(hub).head
+    except NotOnHub:
+        files = {p.relative_to(base).as_posix(): p for p in sorted(base.rglob("*")) if p.is_file()}
+        record = RoundRecord(round_index=0, parent=None, fuser=None, outer_lr=None, evaluation=evaluate(base))
+        files |= write_texts(workdir, {**round_texts(record), POLICY: dump(policy)})
+        return hub.commit(files, message="round 0: the pretrained model", parent=None)
+
+
+def round_texts(record: RoundRecord) -> dict[str, str]:
+    """The small files that a round publishes beside its weights."""
+    return {record_path(record.round_index): to_json(record).decode(), "README.md": model_card(record)}
+
+
+def write_texts(workdir: Path, texts: dict[str, str]) -> dict[str, Path]:
+    """Write the texts below `workdir`; path on the Hub -> local file."""
+    files = {}
+    for name, text in texts.items():
+        files[name] = workdir / name
+        with writing(files[name]):
+            files[name].parent.mkdir(parents=True, exist_ok=True)
+            files[name].write_text(text, encoding="utf-8")
+    return files

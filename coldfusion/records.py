@@ -1,0 +1,176 @@
+"""The records that flow through a round. Each checks itself when made: one in hand is one that holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import NewType
+
+from coldfusion.codecs import CODECS
+from coldfusion.errors import ManifestError
+
+PROTOCOL = 1
+"""Version of the manifest, the record and the policy. Another number is refused, not guessed at."""
+
+Revision = NewType("Revision", str)
+"""The full 40 hexadecimal digits of a commit."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_revision(text: str) -> bool:
+    """Whether `text` is a full-length revision, the only kind that pins anything."""
+    return _REVISION.fullmatch(text) is not None
+
+
+def is_contributor_name(text: str) -> bool:
+    """Whether `text` can name a contributor: it becomes part of a path on the Hub."""
+    return _NAME.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a contributor says about one contribution; the JSON beside its delta."""
+
+    contributor: str
+    round_index: int  # the round that it is meant for; its base was published by the round before
+    base: Revision  # the revision that the delta was computed from
+    codec: str
+    num_examples: int  # training examples, each counted once
+    size: int  # of the delta file, bytes
+    sha256: str  # of the delta file, hex
+    protocol: int = PROTOCOL
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"protocol {self.protocol} is not {PROTOCOL}": self.protocol == PROTOCOL,
+            f"contributor {self.contributor!r} is not a name": is_contributor_name(self.contributor),
+            f"round_index {self.round_index} is not above 0": self.round_index > 0,
+            f"base {self.base!r} is not a full revision": is_revision(self.base),
+            f"codec {self.codec!r} is not known": self.codec in CODECS,
+            f"num_examples {self.num_examples} is not above 0": self.num_examples > 0,
+            f"size {self.size} is not above 0": self.size > 0,
+            f"sha256 {self.sha256!r} is not one": _SHA256.fullmatch(self.sha256) is not None,
+        }
+        if wrong := [reason for reason, holds in checks.items() if not holds]:
+            raise ManifestError("; ".join(wrong))
+
+    @property
+    def title(self) -> str:
+        """Of the pull request. It names the contribution, so that one whose reply was lost is found again."""
+        return f"round {self.round_index}: {self.contributor} [{self.sha256[:12]}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """A manifest and where it lies: the pull request and the revision at which it was pinned."""
+
+    manifest: Manifest
+    proposal: int
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome for one contribution: accepted, or refused with every reason."""
+
+    contributor: str
+    proposal: int | None = None  # None where nothing was submitted: the contributor failed before
+    revision: Revision | None = None  # of the pull request, as it was pinned
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScore:
+    """One score of one base on one task."""
+
+    task: str
+    held_out: bool  # nobody ever contributes this task
+    protocol: str  # "probe" or "fine-tune"
+    seed: int
+    score: float  # accuracy in points, 0 to 100
+    num_examples: int  # of the test split
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 100:
+            raise ManifestError(f"{self.task}: score {self.score} is not within 0 to 100 points")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """Mean difference to the pretrained model over a group of tasks, paired per task and seed, in points."""
+
+    protocol: str
+    held_out: bool
+    mean: float
+    low: float  # 95 % bootstrap interval
+    high: float
+    num_tasks: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Every score of one base, and its gains against the pretrained model."""
+
+    scores: tuple[TaskScore, ...] = ()
+    gains: tuple[Gain, ...] = ()
+
+    def mean_score(self, protocol: str, *, held_out: bool) -> float:
+        """Mean in points over a group of tasks and seeds; NaN where the group is empty."""
+        found = [s.score for s in self.scores if (s.protocol, s.held_out) == (protocol, held_out)]
+        return sum(found) / len(found) if found else math.nan
+
+    def gain(self, protocol: str, *, held_out: bool) -> Gain | None:
+        return next((g for g in self.gains if (g.protocol, g.held_out) == (protocol, held_out)), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One contribution in a round's record."""
+
+    contributor: str
+    proposal: int | None
+    revision: Revision | None
+    sha256: str | None
+    codec: str | None
+    num_examples: int | None
+    weight: float  # in the fused delta; 0 where refused
+    norm: float | None  # L2 norm of the delta, in parameter units, 6 significant digits
+    reasons: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """What went in, what came out and why: enough to recompute the published base, bit for bit."""
+
+    round_index: int
+    parent: Revision | None  # the base that the contributions started from; None for the pretrained model
+    fuser: str | None
+    outer_lr: float | None
+    entries: tuple[Entry, ...] = ()
+    output: dict[str, str] = field(default_factory=dict)  # weight file -> sha256, hex
+    evaluation: Evaluation = Evaluation()
+    protocol: int = PROTOCOL
+
+    def __post_init__(self) -> None:
+        if self.protocol != PROTOCOL:
+            raise ManifestError(f"record of protocol {self.protocol}, this is {PROTOCOL}: upgrade coldfusion")
+
+    @property
+    def num_accepted(self) -> int:
+        return sum(entry.accepted for entry in self.entries)

@@ -1,0 +1,30 @@
+"""Tests of the deltas themselves: a screen answers with a reason to refuse, or with None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from coldfusion.records import Contribution, Verdict
+from coldfusion.rounds import verdict_on
+from coldfusion.stats import RoundStats
+
+Screen = Callable[[int, RoundStats], str | None]
+"""(position of the contribution, the round's statistics) -> a reason to refuse, or None."""
+
+
+def finite(i: int, stats: RoundStats) -> str | None:
+    """Refuse a delta that holds NaN or an infinity: one such number would be in every later base."""
+    return None if stats.finite[i] else "holds NaN or Inf"
+
+
+SCREENS: Mapping[str, Screen] = {"finite": finite}
+
+
+def judge(
+    contributions: Sequence[Contribution], stats: RoundStats, screens: Mapping[str, Screen] = SCREENS
+) -> list[Verdict]:
+    """Every screen looks at every contribution; all reasons are kept, none is hidden."""
+    return [
+        verdict_on(contribution, [r for screen in screens.values() if (r := screen(i, stats))])
+        for i, contribution in enumerate(contributions)
+    ]
