@@ -1,0 +1,1 @@
+"""Reaching a Hub: the local store, a folder that follows the Hugging Face Hub's rules."""
