@@ -1,0 +1,92 @@
+"""How contributors train, bases are probed and work is spread: plain values, checked when made.
+
+Imports nothing heavy, so that a config with a mistake in it is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from coldfusion.errors import ConfigError
+
+POOLING_NAMES = ("mean", "cls")
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When to stop before the last epoch, counted in training examples, whatever the batch size."""
+
+    patience: int = 256_000  # examples without a gain after which training stops
+    every: int = 12_800  # examples between two looks at the validation split
+    gain: float = 0.001  # accuracy (0 to 1) that counts as one
+    validation_share: float = 0.1  # of the training data
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a contributor fine-tunes. The defaults are the paper's (Don-Yehiya et al. 2023, appendix B)."""
+
+    lr: float = 5e-5  # decays linearly to 0
+    head_lr: float | None = None  # of the fresh head, which has further to go; None: lr
+    epochs: float = 10.0
+    batch_size: int = 256
+    weight_decay: float = 0.01
+    warmup: float = 0.006  # share of the steps
+    max_length: int = 250  # tokens; longer texts are cut
+    max_examples: int | None = None  # drawn at random; None: all
+    pooling: str = "mean"
+    dropout: float = 0.1  # before the head
+    bf16: bool | None = None  # None: where the machine computes with it
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+
+    def __post_init__(self) -> None:
+        _check_pooling(self.pooling)
+        for name in ("lr", "epochs", "batch_size", "max_length"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} {getattr(self, name)} is not above 0")
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How a base is probed."""
+
+    pooling: str = "mean"
+    max_length: int = 250  # tokens
+    max_examples: int | None = None  # of the training split, drawn at random; None: all
+    seeds: list[int] = field(default_factory=lambda: [0])
+    folds: int = 3  # of the cross-validation that chooses the regularisation
+    bf16: bool | None = None  # None: where the machine computes with it
+
+    def __post_init__(self) -> None:
+        _check_pooling(self.pooling)
+        if self.folds < 2:
+            raise ConfigError(f"folds {self.folds} is below 2")
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """Where work runs, and what one job may use."""
+
+    backend: str = "ray"  # or "serial": in this process
+    address: str | None = None  # of a running Ray cluster; None: start Ray on this machine
+    workers: int | None = None  # jobs at a time on this machine; None: as many as its cores allow
+    cpus: float = 1.0  # of one job; torch gets as many threads (at least one), and the bytes depend on that
+    gpus: float = 0.0  # of one job
+
+    def __post_init__(self) -> None:
+        if self.backend not in ("ray", "serial"):
+            raise ConfigError(f"pool.backend {self.backend!r} is not one of ray, serial")
+        if not self.cpus > 0:
+            raise ConfigError(f"pool.cpus {self.cpus} is not above 0")
+
+
+def refuse_held_out(contributed: Sequence[str], held_out: Sequence[str]) -> None:
+    """A held-out task is one that nobody contributes. Raises ConfigError naming one that is both."""
+    if both := sorted(set(contributed) & set(held_out)):
+        raise ConfigError(f"held-out task {both[0]!r} is among the contributed ones; take it out of one list")
+
+
+def _check_pooling(name: str) -> None:
+    if name not in POOLING_NAMES:
+        raise ConfigError(f"pooling {name!r} is not known; known: {', '.join(POOLING_NAMES)}")

@@ -1,0 +1,186 @@
+"""Private data, read through `datasets`: columns `text`, optional `text_pair`, and `label`.
+
+It stays on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import ClassLabel, Dataset, DatasetDict, Value
+
+from coldfusion.errors import DataError
+
+_READERS: dict[str, tuple[str, dict[str, Any]]] = {
+    # Without keep_default_na=False the words "null", "NA" and "None" would be read as missing texts.
+    ".csv": ("csv", {"keep_default_na": False}),
+    ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
+    ".jsonl": ("json", {}),
+    ".json": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+KNOWN_SUFFIXES = tuple(_READERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled texts in memory.
+
+    Columns `text`, `text_pair` where there are pairs, `label` from 0 to num_labels - 1.
+    """
+
+    rows: Dataset
+    num_labels: int
+
+    @property
+    def is_pair(self) -> bool:
+        return "text_pair" in self.rows.column_names
+
+    @property
+    def characters(self) -> int:
+        """In all texts together."""
+        texts = [name for name in ("text", "text_pair") if name in self.rows.column_names]
+        return sum(len(text) for name in texts for text in self.rows[name])
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the contents.
+
+        Equal for equal texts and labels in the same order, whatever file they came from.
+        """
+        digest = hashlib.sha256()
+        for row in self.rows:
+            digest.update(json.dumps([row["text"], row.get("text_pair"), row["label"]]).encode())
+        return digest.hexdigest()
+
+    def sample(self, most: int | None, *, seed: int) -> Examples:
+        """At most so many examples, drawn at random.
+
+        All of them, in their order, where `most` is None or enough.
+        """
+        if most is None or most >= len(self.rows):
+            return self
+        return Examples(
+            self.rows.shuffle(seed=seed, keep_in_memory=True).select(range(most)), self.num_labels
+        )
+
+    def split(self, share: float, *, seed: int) -> tuple[Examples, Examples]:
+        """(the rest, a random share), for a validation split."""
+        parts = self.rows.train_test_split(test_size=share, seed=seed, keep_in_memory=True)
+        return Examples(parts["train"], self.num_labels), Examples(parts["test"], self.num_labels)
+
+
+def load_examples(source: str, *, split: str = "train") -> Examples:
+    """Read labelled texts.
+
+    source: a csv, tsv, jsonl or parquet file, a folder that `Dataset.save_to_disk` wrote, or the name of a
+    data set on the Hub, optionally as `name:config`. Labels are numbered in their sorted order. Raises
+    DataError, naming the source and what is wrong with it.
+    """
+    rows = _columns(_read(source, split), source)
+    return _numbered(rows, _label_values(rows, source), source)
+
+
+def load_task(train: str, test: str) -> tuple[Examples, Examples]:
+    """The train and test splits of a task, with the same numbers for the same labels."""
+    train_rows, test_rows = _columns(_read(train, "train"), train), _columns(_read(test, "test"), test)
+    values = _label_values(train_rows, train)
+    return _numbered(train_rows, values, train), _numbered(test_rows, values, test)
+
+
+def _label_values(rows: Dataset, source: str) -> list[Any]:
+    """The labels that occur, sorted."""
+    values = sorted(set(rows["label"]), key=lambda value: (isinstance(value, str), value))
+    if len(values) < 2:
+        raise DataError(f"{source}: every row has the same label {values[0]!r}; a task needs at least two")
+    return values
+
+
+def _numbered(rows: Dataset, values: list[Any], source: str) -> Examples:
+    """The rows with each label as its position in `values`."""
+    if unknown := sorted(str(value) for value in set(rows["label"]) - set(values)):
+        raise DataError(f"{source}: label {unknown[0]!r} does not occur in the training data")
+    codes = {value: code for code, value in enumerate(values)}
+    coded = rows.remove_columns("label").add_column("label", [codes[value] for value in rows["label"]])
+    return Examples(coded, len(values))
+
+
+def _read(source: str, split: str) -> Dataset:
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix not in _READERS and not path.exists():
+        return _read_from_hub(source, split)
+    if not path.exists():
+        raise DataError(f"{source}: no such file")
+    if not path.is_dir() and suffix not in _READERS:
+        raise DataError(f"{source}: cannot read {suffix!r} files; known: {', '.join(_READERS)}")
+    try:
+        if path.is_dir():
+            loaded = datasets.load_from_disk(source, keep_in_memory=True)
+            return _pick(loaded, split, source)
+        # A throw-away cache: no second copy of private data is left behind on the disk.
+        with tempfile.TemporaryDirectory() as cache:
+            kind, options = _READERS[suffix]
+            return datasets.load_dataset(
+                kind, data_files=source, split="train", cache_dir=cache, keep_in_memory=True, **options
+            )
+    except Exception as exc:  # datasets raises whatever its readers raise
+        if "corresponds to no data" in str(exc):  # a header and nothing below it
+            raise DataError(f"{source}: holds no examples") from exc
+        raise DataError(f"{source}: cannot be read: {_first_line(exc)}") from exc
+
+
+def _read_from_hub(name: str, split: str) -> Dataset:
+    repo, _, config = name.partition(":")
+    try:
+        return datasets.load_dataset(repo, config or None, split=split)
+    except Exception as exc:  # not there, no rights, no network, no such split: all one to the user
+        raise DataError(
+            f"{name}: no such file, and no data set of that name can be had: {_first_line(exc)}"
+        ) from exc
+
+
+def _pick(loaded: Dataset | DatasetDict, split: str, source: str) -> Dataset:
+    if isinstance(loaded, Dataset):
+        return loaded
+    if split not in loaded:
+        raise DataError(f"{source}: no split {split!r}; it has {', '.join(loaded)}")
+    return loaded[split]
+
+
+def _columns(rows: Dataset, source: str) -> Dataset:
+    """The columns that count, checked: texts as strings, labels as classes, nothing missing."""
+    if len(rows) == 0:
+        raise DataError(f"{source}: holds no examples")
+    for name in ("text", "label"):
+        if name not in rows.column_names:
+            raise DataError(f"{source}: no column {name!r}; it has {', '.join(rows.column_names)}")
+    texts = [name for name in ("text", "text_pair") if name in rows.column_names]
+    rows = rows.select_columns([*texts, "label"])
+    for name in rows.column_names:
+        if missing := sum(value is None for value in rows[name]):
+            raise DataError(f"{source}: {missing} rows have no {name}")
+    kind = rows.features["label"]
+    if not isinstance(kind, ClassLabel) and getattr(kind, "dtype", "").startswith(("float", "double")):
+        raise DataError(f"{source}: labels are numbers like {rows[0]['label']!r}, not classes")
+    return _with_strings(rows, texts)
+
+
+def _with_strings(rows: Dataset, texts: list[str]) -> Dataset:
+    """A column of digits is read as numbers: make text of it again."""
+    for name in texts:
+        if rows.features[name] != Value("string"):
+            rows = rows.cast_column(name, Value("string"))
+    return rows
+
+
+def _first_line(exc: BaseException) -> str:
+    cause = exc.__cause__ or exc
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__

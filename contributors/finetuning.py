@@ -1,0 +1,179 @@
+"""Fine-tuning a body on one task with `transformers.Trainer`; the defaults are the paper's.
+
+Don-Yehiya et al. 2023, appendix B, and IBM's model-recycling FAQ: AdamW, lr 5e-5 with linear decay,
+weight decay 0.01, batch 256, at most 10 epochs, stop when accuracy on a validation split has not risen by
+0.001 within 256,000 training examples, looked at every 12,800.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from coldfusion.errors import DataError
+from coldfusion.seeds import seed_for
+from contributors.config import TrainingConfig
+from contributors.data import Examples
+from contributors.devices import autocast, device, wants_bf16
+from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
+from contributors.models import Classifier, load_body, load_tokenizer
+from contributors.reporting import Report, unheard
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuned:
+    """A body after training on one task, and the head that belongs to it."""
+
+    classifier: Classifier
+    tokenizer: PreTrainedTokenizerBase
+    num_examples: int  # distinct training examples
+    num_passes: int  # training examples, each counted as often as it was seen
+    seconds: float  # inside Trainer.train
+
+
+def finetune(
+    base: Path, examples: Examples, config: TrainingConfig, *, seed: int, report: Report = unheard
+) -> Finetuned:
+    """Fine-tune body and a fresh head on `examples`, starting from the checkpoint directory `base`.
+
+    The same base, examples, config and seed give the same bytes on the same kind of machine with the same
+    number of torch threads. Raises DataError where training leaves the finite numbers.
+    """
+    examples = examples.sample(config.max_examples, seed=seed_for(seed, "sample"))
+    tokenizer, body = load_tokenizer(base), load_body(base)
+    classifier = Classifier(
+        body,
+        num_labels=examples.num_labels,
+        pooling=config.pooling,
+        dropout=config.dropout,
+        seed=seed_for(seed, "head"),
+    )
+    stopping = config.early_stopping
+    training, validation = examples, None
+    if config.epochs * len(examples.rows) > stopping.patience:  # else it can not come to stopping early
+        training, validation = examples.split(stopping.validation_share, seed=seed_for(seed, "split"))
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = Trainer(
+            model=classifier,
+            args=_arguments(config, scratch, seed=seed, validates=validation is not None),
+            train_dataset=encode(training, tokenizer, max_length=config.max_length),
+            eval_dataset=validation and encode(validation, tokenizer, max_length=config.max_length),
+            data_collator=DataCollatorWithPadding(tokenizer),
+            compute_metrics=_accuracy,
+            optimizers=(_optimizer(classifier, config), None),
+            callbacks=[_Reporter(report, len(training.rows)), *_stoppers(config, validation is not None)],
+        )
+        trainer.remove_callback(PrinterCallback)  # it would print the metrics as dictionaries
+        started = time.monotonic()
+        trainer.train()
+        seconds = time.monotonic() - started
+    if not all(bool(parameter.isfinite().all()) for parameter in classifier.parameters()):
+        raise DataError(f"training diverged to NaN or Inf; try a smaller lr than {config.lr:g}")
+    return Finetuned(
+        classifier=classifier,
+        tokenizer=tokenizer,
+        num_examples=len(training.rows),
+        num_passes=round(len(training.rows) * (trainer.state.epoch or 0.0)),
+        seconds=seconds,
+    )
+
+
+def _arguments(config: TrainingConfig, scratch: str, *, seed: int, validates: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=scratch,
+        seed=seed % 2**32,
+        learning_rate=config.lr,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=config.batch_size,
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup,
+        lr_scheduler_type="linear",
+        train_sampling_strategy="group_by_length",
+        bf16=wants_bf16(config.bf16),
+        use_cpu=device().type == "cpu",
+        eval_strategy="steps" if validates else "no",
+        eval_steps=max(1, config.early_stopping.every // config.batch_size),
+        metric_for_best_model="accuracy" if validates else None,
+        greater_is_better=True if validates else None,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,  # it would look for the inputs' names in Classifier.forward
+        disable_tqdm=True,
+        dataloader_pin_memory=device().type == "cuda",
+        label_names=["labels"],
+    )
+
+
+def _optimizer(classifier: Classifier, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019); biases and norms do not decay, as in Trainer's own."""
+    decay: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in classifier.named_parameters():
+        decay.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
+    groups = [
+        {
+            "params": parameters,
+            "lr": (config.head_lr or config.lr) if is_head else config.lr,
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (is_head, decays), parameters in decay.items()
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+
+
+def _stoppers(config: TrainingConfig, validates: bool) -> list[TrainerCallback]:
+    stopping = config.early_stopping
+    looks = max(1, stopping.patience // stopping.every)
+    return [EarlyStoppingCallback(looks, stopping.gain)] if validates else []
+
+
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    logits = prediction.predictions
+    assert isinstance(logits, np.ndarray)
+    return {"accuracy": float((logits.argmax(axis=-1) == prediction.label_ids).mean())}
+
+
+class _Reporter(TrainerCallback):
+    """Passes the number of examples seen on to whoever shows progress."""
+
+    def __init__(self, report: Report, num_examples: int) -> None:
+        self.report, self.num_examples = report, num_examples
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        total = round(self.num_examples * args.num_train_epochs)
+        self.report(min(total, state.global_step * args.train_batch_size), total)
+
+
+def predict(finetuned: Finetuned, examples: Examples, config: TrainingConfig) -> NDArray[np.int64]:
+    """The label that a finetuned classifier gives each example, (number of examples,)."""
+    rows = encode(examples, finetuned.tokenizer, max_length=config.max_length)
+    found, where = np.empty(len(rows), dtype=np.int64), device()
+    finetuned.classifier.to(where).eval()
+    with torch.inference_mode(), autocast(config.bf16):
+        for positions, batch in batches_by_length(rows, finetuned.tokenizer, tokens=BATCH_TOKENS):
+            inputs = {name: tensor.to(where) for name, tensor in batch.items()}
+            found[positions] = finetuned.classifier(**inputs)["logits"].argmax(dim=-1).cpu().numpy()
+    return found

@@ -1,0 +1,99 @@
+"""A contributor's turn in a round: fine-tune from the base, take the delta, submit it. Only that leaves."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldfusion.admission import contribution_paths, sha256_of
+from coldfusion.checkpoint import Checkpoint
+from coldfusion.deltas import write_delta
+from coldfusion.errors import writing
+from coldfusion.hub import Hub, Proposal
+from coldfusion.jsonrecords import to_json
+from coldfusion.records import Manifest, Revision
+from contributors.config import TrainingConfig
+from contributors.data import load_examples
+from contributors.finetuning import finetune
+from contributors.models import tensor_reader
+from contributors.reporting import Report
+from hub_sync.address import open_hub
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Everything that a worker needs to know to contribute once."""
+
+    contributor: str
+    hub: str  # address
+    round_index: int
+    base: Revision
+    data: str  # see contributors.data.load_examples
+    training: TrainingConfig
+    codec: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What came of a turn."""
+
+    contributor: str
+    proposal: int
+    num_examples: int
+    num_passes: int  # examples trained on, epochs counted
+    training: tuple[float, float]  # when Trainer.train began and ended, seconds since the epoch
+    delta_bytes: int
+
+
+def contribute(base: Path, turn: Turn, report: Report) -> Submission:
+    """Take a turn, starting from the checkpoint directory `base`, and open the pull request."""
+    examples = load_examples(turn.data)
+    finetuned = finetune(base, examples, turn.training, seed=turn.seed, report=report)
+    ended = time.time()
+    with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch, Checkpoint(base) as checkpoint:
+        delta, description = Path(scratch) / "delta.safetensors", Path(scratch) / "manifest.json"
+        write_delta(checkpoint, tensor_reader(finetuned.classifier.body), delta, codec=turn.codec)
+        manifest = Manifest(
+            contributor=turn.contributor,
+            round_index=turn.round_index,
+            base=turn.base,
+            codec=turn.codec,
+            num_examples=finetuned.num_examples,
+            size=delta.stat().st_size,
+            sha256=sha256_of(delta),
+        )
+        with writing(description):
+            description.write_bytes(to_json(manifest))
+        files = dict(zip(contribution_paths(turn.contributor), (delta, description), strict=True))
+        proposal = submit(open_hub(turn.hub), manifest, files)
+    return Submission(
+        contributor=turn.contributor,
+        proposal=proposal.number,
+        num_examples=finetuned.num_examples,
+        num_passes=finetuned.num_passes,
+        training=(ended - finetuned.seconds, ended),
+        delta_bytes=manifest.size,
+    )
+
+
+def submit(hub: Hub, manifest: Manifest, files: Mapping[str, Path]) -> Proposal:
+    """Open the pull request that carries this contribution, exactly once.
+
+    Safe to repeat: the title names the contribution, so one whose reply was lost is found again.
+    """
+    already = [proposal for proposal in hub.proposals() if proposal.title == manifest.title]
+    if already:
+        return already[0]
+    message = f"{manifest.contributor} contributes to round {manifest.round_index}"
+    return hub.propose(files, title=manifest.title, message=message, parent=manifest.base)
+
+
+def submitted(hub: Hub, round_index: int) -> set[str]:
+    """The contributors that have an open pull request for a round, by its title."""
+    prefix = f"round {round_index}: "
+    titles = (proposal.title for proposal in hub.proposals())
+    return {title[len(prefix) :].rsplit(" [", 1)[0] for title in titles if title.startswith(prefix)}

@@ -1,0 +1,103 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from coldfusion.errors import ConfigError, DataError
+from contributors import finetuning
+from contributors.config import EarlyStopping, TrainingConfig
+from contributors.data import Examples, load_examples
+from contributors.encoding import batches_by_length, encode
+from contributors.finetuning import finetune, predict
+from contributors.models import load_body, load_tokenizer
+from tests.tasks import sentences, write_csv
+
+QUICK = TrainingConfig(lr=3e-3, epochs=2, batch_size=8, max_length=16, bf16=False)
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> Examples:
+    rows = list(zip(*sentences(64, seed=1), strict=True))
+    return load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], rows))
+
+
+def weights(body: torch.nn.Module) -> bytes:
+    return b"".join(t.detach().numpy().tobytes() for t in body.state_dict().values())
+
+
+def test_the_defaults_are_the_papers() -> None:
+    config = TrainingConfig()
+    assert (config.lr, config.epochs, config.batch_size, config.weight_decay) == (5e-5, 10, 256, 0.01)
+    stopping = config.early_stopping
+    assert (stopping.patience, stopping.every, stopping.gain) == (256_000, 12_800, 0.001)
+
+
+def test_the_same_seed_gives_the_same_bytes(tiny_base: Path, examples: Examples) -> None:
+    one, again, other = (finetune(tiny_base, examples, QUICK, seed=s).classifier.body for s in (1, 1, 2))
+    assert weights(one) == weights(again) != weights(other)
+
+
+def test_training_learns_the_task(tiny_base: Path, examples: Examples) -> None:
+    finetuned = finetune(tiny_base, examples, dataclasses.replace(QUICK, epochs=10), seed=0)
+    assert (predict(finetuned, examples, QUICK) == np.array(examples.rows["label"])).mean() > 0.9
+    assert finetuned.num_examples == 64 and finetuned.num_passes == 10 * 64
+
+
+def test_the_base_on_the_disk_is_not_touched(tiny_base: Path, examples: Examples) -> None:
+    before = (tiny_base / "model.safetensors").read_bytes()
+    finetune(tiny_base, examples, QUICK, seed=0)
+    assert (tiny_base / "model.safetensors").read_bytes() == before
+
+
+def test_at_most_so_many_examples_are_used(tiny_base: Path, examples: Examples) -> None:
+    config = dataclasses.replace(QUICK, max_examples=10)
+    assert finetune(tiny_base, examples, config, seed=0).num_examples == 10
+
+
+def test_progress_counts_examples(tiny_base: Path, examples: Examples) -> None:
+    seen: list[tuple[int, int]] = []
+    finetune(tiny_base, examples, QUICK, seed=0, report=lambda done, total: seen.append((done, total)))
+    assert seen == [(8 * step, 128) for step in range(1, 17)]
+
+
+def test_training_stops_when_accuracy_no_longer_rises(tiny_base: Path, examples: Examples) -> None:
+    never = EarlyStopping(patience=32, every=16, gain=1.1, validation_share=0.25)  # no gain is that large
+    config = dataclasses.replace(QUICK, epochs=50, early_stopping=never)
+    finetuned = finetune(tiny_base, examples, config, seed=0)
+    assert finetuned.num_examples == 48  # a quarter was kept for validation
+    assert finetuned.num_passes == 16 + 32  # the first look sets the mark, two more find nothing
+
+
+def test_a_fast_head_moves_more_than_a_slow_body(tiny_base: Path, examples: Examples) -> None:
+    config = dataclasses.replace(QUICK, lr=1e-9, head_lr=1e-2)
+    finetuned = finetune(tiny_base, examples, config, seed=0)
+    before, after = load_body(tiny_base).state_dict(), finetuned.classifier.body.state_dict()
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in before)
+    assert finetuned.classifier.head.weight.abs().max() > 0.05
+
+
+def test_training_that_diverges_is_an_error(tiny_base: Path, examples: Examples) -> None:
+    with pytest.raises(DataError, match="training diverged to NaN or Inf; try a smaller lr than 1e"):
+        finetune(tiny_base, examples, dataclasses.replace(QUICK, lr=1e30, epochs=4), seed=0)
+
+
+@pytest.mark.parametrize("wrong", [{"pooling": "max"}, {"lr": 0}, {"epochs": -1}, {"batch_size": 0}])
+def test_a_config_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} '?{next(iter(wrong.values()))}'? is not"):
+        TrainingConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_batches_hold_rows_of_like_length_and_every_row_once(tiny_base: Path, tmp_path: Path) -> None:
+    rows = [("soup " * n, n % 2) for n in (1, 9, 2, 8, 3)]
+    tokenizer = load_tokenizer(tiny_base)
+    encoded = encode(
+        load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], rows)), tokenizer, max_length=8
+    )
+    batches = [
+        (rows, batch["input_ids"].shape) for rows, batch in batches_by_length(encoded, tokenizer, tokens=16)
+    ]
+    # Lengths with [CLS] and [SEP], cut at 8: 3, 8, 4, 8, 5.
+    assert batches == [([1, 3], (2, 8)), ([4, 2, 0], (3, 5))]
+    assert finetuning.BATCH_TOKENS > 0

@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from coldfusion.errors import ConfigError
+from contributors.config import ProbeConfig
+from contributors.data import load_examples
+from contributors.models import load_body, load_tokenizer
+from contributors.probing import features, probe
+from tests.tasks import sentences, write_csv
+
+
+def test_features_are_the_pooled_hidden_state_in_the_order_of_the_rows(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    texts = ["the soup was quite warm", "dull", "a long winter felt cold and cold and cold"]
+    rows = [(text, i % 2) for i, text in enumerate(texts)]
+    examples = load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], rows))
+    body, tokenizer = load_body(tiny_base), load_tokenizer(tiny_base)
+    found = features(body, tokenizer, examples, ProbeConfig(bf16=False))
+    for text, row in zip(texts, found, strict=True):
+        hidden = body.eval()(**tokenizer(text, return_tensors="pt")).last_hidden_state
+        np.testing.assert_allclose(row, hidden[0].mean(dim=0).detach().numpy(), atol=1e-5)
+
+
+def test_a_probe_finds_what_is_linear() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 5)).astype(np.float32)
+    labels = (x @ np.array([1.0, -2.0, 0.0, 0.5, 0.0]) > 0).astype(np.int64)
+    predicted = probe(x[:200], labels[:200], x[200:], folds=3, seed=0)
+    assert (predicted == labels[200:]).mean() > 0.93
+
+
+def test_a_probe_gives_the_same_answer_twice() -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(3, size=60)
+    one, two = (probe(x[:40], labels[:40], x[40:], folds=3, seed=7) for _ in range(2))
+    assert one.tolist() == two.tolist()
+
+
+def test_a_class_with_a_single_example_is_no_obstacle() -> None:
+    x = np.eye(6, dtype=np.float32)
+    assert probe(x, np.array([0, 0, 0, 1, 1, 2]), x, folds=3, seed=0).shape == (6,)
+
+
+def test_the_probe_score_of_a_base_is_deterministic(tiny_base: Path, tmp_path: Path) -> None:
+    rows = list(zip(*sentences(50, seed=3), strict=True))
+    examples = load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], rows))
+    one, two = (
+        features(load_body(tiny_base), load_tokenizer(tiny_base), examples, ProbeConfig()) for _ in range(2)
+    )
+    assert torch.equal(torch.from_numpy(one), torch.from_numpy(two))
+
+
+def test_a_config_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pooling 'max'"):
+        ProbeConfig(pooling="max")
+    with pytest.raises(ConfigError, match="folds 1"):
+        ProbeConfig(folds=1)
