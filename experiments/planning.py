@@ -1,0 +1,99 @@
+"""From a config to a plan: every name looked up, all data read, so that nothing can be missing half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coldfusion.errors import ConfigError, DataError
+from coldfusion.seeds import seed_for
+from contributors.config import refuse_held_out
+from contributors.data import KNOWN_SUFFIXES
+from contributors.evaluation import Task, check_task
+from contributors.models import check_encoder
+from experiments.config import SimulationConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A config that can be carried out."""
+
+    config: SimulationConfig
+    contributed: Sequence[Task]  # each one's training split is a contributor's private data
+    held_out: Sequence[Task]
+    scored: Sequence[Task]  # the held-out tasks, and those of the contributed ones that are scored too
+
+    def cohort(self, round_index: int) -> list[Task]:
+        """The contributors of a round: drawn without replacement, anew for every round, by name.
+
+        Don-Yehiya et al. 2023, section 5.1: 8 of the data sets take part in each iteration.
+        """
+        rng = np.random.default_rng(seed_for(self.config.seed, "cohort", round_index))
+        size = self.config.contributors_per_round
+        chosen = rng.choice(len(self.contributed), size=size, replace=False)
+        return [self.contributed[i] for i in sorted(chosen)]
+
+
+def make_plan(config: SimulationConfig) -> Plan:
+    """Check everything that a run needs before anything is made.
+
+    Raises ConfigError, DataError or BaseError, naming what is wrong.
+    """
+    folder = Path(config.tasks)
+    if not folder.is_dir():
+        raise DataError(f"tasks={config.tasks}: no such folder")
+    there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    contributed = config.contributed or [name for name in there if name not in config.held_out]
+    scored = contributed if config.scored is None else config.scored
+    _check_names(config, contributed, scored, there)
+    check_encoder(config.base)
+    tasks = {
+        name: check_task(
+            name,
+            _split_file(folder / name, "train"),
+            _split_file(folder / name, "test"),
+            held_out=name in config.held_out,
+        )
+        for name in sorted({*contributed, *config.held_out})
+    }
+    _refuse_same_data(tasks.values())
+    return Plan(
+        config=config,
+        contributed=[tasks[name] for name in sorted(contributed)],
+        held_out=[tasks[name] for name in config.held_out],
+        scored=[tasks[name] for name in [*config.held_out, *scored]],
+    )
+
+
+def _check_names(
+    config: SimulationConfig, contributed: Sequence[str], scored: Sequence[str], there: Sequence[str]
+) -> None:
+    refuse_held_out(contributed, config.held_out)
+    for name in [*contributed, *config.held_out]:
+        if name not in there:
+            raise DataError(f"tasks={config.tasks}: no task {name!r} there; {', '.join(there[:8])}, ... are")
+    if odd := sorted(set(scored) - set(contributed)):
+        raise ConfigError(f"scored task {odd[0]!r} is not among the contributed ones")
+    if config.contributors_per_round > len(contributed):
+        wanted = config.contributors_per_round
+        raise ConfigError(f"contributors_per_round {wanted}: only {len(contributed)} tasks contribute")
+
+
+def _split_file(folder: Path, split: str) -> str:
+    for suffix in KNOWN_SUFFIXES:
+        path = folder / f"{split}{suffix}"
+        if path.exists():
+            return str(path)
+    raise DataError(f"{folder}: no {split} split; expected {split}.csv, .tsv, .jsonl or .parquet")
+
+
+def _refuse_same_data(tasks: Iterable[Task]) -> None:
+    """A held-out task under another name is still that task."""
+    tasks = list(tasks)
+    held_out = {task.digest: task.name for task in tasks if task.held_out}
+    for task in tasks:
+        if not task.held_out and task.digest in held_out:
+            raise ConfigError(f"contributed task {task.name!r} is held-out {held_out[task.digest]!r} again")

@@ -1,0 +1,172 @@
+"""A whole federation from one config: contributors on a pool, a coordinator, a Hub in a folder.
+
+Every base is scored. A run that was killed is started again with the same command, goes on where it was, and
+ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from coldfusion.cards import describe
+from coldfusion.coordinator import Coordinator
+from coldfusion.errors import HubError, StorageError
+from coldfusion.federation import State, found, read_records, read_state
+from coldfusion.hub import materialise
+from coldfusion.records import Evaluation, RoundRecord, Verdict
+from coldfusion.seeds import seed_for
+from contributors.evaluation import FINE_TUNE, PROBE, Evaluator, Scored, ScoreJob
+from contributors.node import Submission, Turn, contribute, submitted
+from contributors.pool import Pool, open_pool
+from experiments.config import SimulationConfig
+from experiments.planning import Plan, make_plan
+from experiments.progress import RunProgress
+from experiments.report import Run, write_report
+from experiments.rundir import keep_base, run_directory
+from experiments.timing import ROUND, SCORE, TRAIN, Interval, StepClock, Timeline
+from hub_sync.local import LocalHub
+
+
+def simulate(config: SimulationConfig, progress: RunProgress) -> Run:
+    """Run a federation to its last round, or on from where it was interrupted; a report after every round."""
+    progress.say(f"reading the tasks in {config.tasks}")
+    plan = make_plan(config)
+    with run_directory(config) as room, open_pool(config.pool) as pool:
+        hub, timeline = LocalHub(room / "store"), Timeline(room / "timeline.jsonl")
+        return Simulation(plan, room, pool, progress, hub, timeline).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The parts of a run. `run` takes it to its end."""
+
+    plan: Plan
+    room: Path
+    pool: Pool
+    progress: RunProgress
+    hub: LocalHub
+    timeline: Timeline
+
+    def run(self) -> Run:
+        """Found the federation, run the rounds that are left, and keep the newest base and the report."""
+        config = self.plan.config
+        found(
+            self.hub,
+            self.room / "pretrained",
+            config.policy,
+            evaluate=partial(self._evaluate, 0),
+            workdir=self.room / "work",
+        )
+        while (state := read_state(self.hub)).record.round_index < config.rounds:
+            self._round(state)
+            self._keep()
+        self._coordinator(config.rounds).finish()
+        return self._keep()
+
+    def _round(self, state: State) -> None:
+        index, started = state.open_round, time.time()
+        with self.progress.round(index):
+            absent = self._contribute(state)
+            record = self._coordinator(index).run_round(absent)
+        self.timeline.add(Interval(ROUND, index, "", started, time.time()))
+        self.progress.say(round_line(record, self.timeline))
+
+    def _contribute(self, state: State) -> list[Verdict]:
+        """Let the round's contributors take their turns; the verdicts on those that failed."""
+        absent, there = [], submitted(self.hub, state.open_round)
+        turns = [turn for turn in self._turns(state) if turn.contributor not in there]
+        with self._base(state) as base, self.progress.stage("contributing", len(turns)):
+            for turn, result in self.pool.run(contribute, base, turns, self._on_turn):
+                if isinstance(result, Submission):
+                    self.timeline.add(Interval(TRAIN, state.open_round, turn.contributor, *result.training))
+                    self.progress.finish(turn.contributor, result.num_passes)
+                elif isinstance(result, StorageError | HubError):
+                    raise result  # this machine's or the Hub's trouble, not the contributor's
+                else:
+                    reason = f"failed before it submitted: {type(result).__name__}: {result}"
+                    absent.append(Verdict(contributor=turn.contributor, reasons=(reason,)))
+                    self.progress.finish(turn.contributor, 0, " failed")
+        return absent
+
+    def _turns(self, state: State) -> list[Turn]:
+        config = self.plan.config
+        return [
+            Turn(
+                contributor=task.name,
+                hub=str(self.hub.root),
+                round_index=state.open_round,
+                base=state.head,
+                data=task.train,
+                training=config.training,
+                codec=config.policy.codecs[0],
+                seed=seed_for(config.seed, "round", state.open_round, task.name),
+            )
+            for task in sorted(self.plan.cohort(state.open_round), key=lambda task: -task.characters)
+        ]
+
+    def _on_turn(self, turn: Turn, done: int, total: int) -> None:
+        self.progress.update(turn.contributor, done, total)
+
+    @contextmanager
+    def _base(self, state: State) -> Iterator[Path]:
+        """The base that the contributors start from, laid out while they work."""
+        with tempfile.TemporaryDirectory(dir=self.room) as directory:
+            yield materialise(self.hub, state.head, Path(directory))
+
+    def _coordinator(self, index: int) -> Coordinator:
+        return Coordinator(
+            hub=self.hub,
+            workdir=self.room / "work",
+            evaluate=partial(self._evaluate, index),
+            on_step=StepClock(self.timeline, index),
+        )
+
+    def _evaluate(self, index: int, base: Path) -> Evaluation:
+        config = self.plan.config
+        evaluator = Evaluator(
+            pool=self.pool,
+            tasks=self.plan.scored,
+            seeds={PROBE: config.probe.seeds, FINE_TUNE: config.fine_tune_score.seeds},
+            probe=config.probe,
+            training=config.fine_tune_score.training,
+            cache=self.room / "scores",
+            pretrained=self.room / "pretrained",
+            on_progress=lambda job, done, total: self.progress.update(job.label, done, total),
+            on_scored=partial(self._on_scored, index),
+        )
+        wanted = config.fine_tune_score.rounds
+        fine_tunes = wanted == "all" or (wanted == "ends" and index in (0, config.rounds))
+        jobs = evaluator.jobs([PROBE, FINE_TUNE] if fine_tunes else [PROBE])
+        missing = evaluator.missing(base, jobs)
+        with self.progress.stage("scoring", len(missing), each=fine_tunes):
+            return evaluator.evaluate(base, jobs)
+
+    def _on_scored(self, index: int, job: ScoreJob, scored: Scored) -> None:
+        self.timeline.add(Interval(SCORE, index, job.label, *scored.interval))
+        self.progress.finish(job.label, scored.num_examples)
+
+    def _keep(self) -> Run:
+        keep_base(self.hub, self.room)
+        run = Run(self.plan.config, self.room, tuple(read_records(self.hub)), self.timeline)
+        write_report(run)
+        return run
+
+
+def round_line(record: RoundRecord, timeline: Timeline) -> str:
+    """One line about a round: what was fused, the held-out gain, where the time went."""
+    parts = [f"round {record.round_index}: {record.num_accepted} of {len(record.entries)} fused"]
+    if gain := record.evaluation.gain(PROBE, held_out=True):
+        score = record.evaluation.mean_score(PROBE, held_out=True)
+        parts.append(f"held-out probe {score:.2f}, gain {describe(gain)}")
+    if split := timeline.split(record.round_index):
+        parts.append(
+            f"{split.seconds:.0f} s: training {split.train:.0f}, scoring {split.score:.0f}, "
+            f"neither {split.neither:.1f} ({split.overhead:.1%})"
+        )
+    return " · ".join(parts)

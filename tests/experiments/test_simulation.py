@@ -1,0 +1,183 @@
+import dataclasses
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from safetensors.numpy import load_file
+from transformers import AutoModel, AutoTokenizer
+
+from coldfusion.config import Policy, dump
+from coldfusion.errors import ConfigError, RoundError
+from contributors.config import PoolConfig, ProbeConfig, TrainingConfig
+from contributors.evaluation import FINE_TUNE, PROBE
+from contributors.node import Submission, Turn, contribute
+from contributors.pool import Pool
+from contributors.reporting import Report
+from experiments import simulation
+from experiments.config import FineTuneScoreConfig, SimulationConfig
+from experiments.progress import RunProgress
+from experiments.report import Run
+from experiments.rundir import run_directory
+from experiments.simulation import simulate
+from hub_sync.local import LocalHub
+from tests.tasks import write_tasks
+
+QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=False)
+NAMES = ["apple", "berry", "cherry", "date"]
+
+
+@pytest.fixture
+def config(tiny_base: Path, tmp_path: Path) -> SimulationConfig:
+    return SimulationConfig(
+        name="test",
+        base=str(tiny_base),
+        tasks=str(write_tasks(tmp_path / "tasks", NAMES)),
+        held_out=["date"],
+        rounds=2,
+        contributors_per_round=2,
+        run=str(tmp_path / "run"),
+        training=QUICK,
+        probe=ProbeConfig(max_length=16, bf16=False),
+        fine_tune_score=FineTuneScoreConfig(rounds="none", training=QUICK),
+        pool=PoolConfig(backend="serial"),
+    )
+
+
+def run(config: SimulationConfig, **changes: object) -> tuple[Run, str]:
+    """The run and what it said."""
+    console = Console(file=io.StringIO(), width=200)
+    settings = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+    result = simulate(settings, RunProgress(console, settings.rounds))
+    assert isinstance(console.file, io.StringIO)
+    return result, console.file.getvalue()
+
+
+def weights(run: Run) -> list[bytes]:
+    """The bytes of every base, round by round."""
+    hub = LocalHub(run.room / "store")
+    revisions = [hub.resolve(f"round-{record.round_index:04d}") for record in run.records]
+    return [hub.fetch("model.safetensors", at=revision).read_bytes() for revision in revisions]
+
+
+def test_a_federation_from_its_first_base_to_its_report(config: SimulationConfig) -> None:
+    result, said = run(config, fine_tune_score=FineTuneScoreConfig(training=QUICK))
+    assert [record.round_index for record in result.records] == [0, 1, 2]
+    assert [record.num_accepted for record in result.records] == [0, 2, 2]
+    assert len(set(weights(result))) == 3
+    # Four tasks are probed in every round; the held-out one is fine-tuned on at both ends as well.
+    assert [len(record.evaluation.scores) for record in result.records] == [5, 4, 5]
+    assert result.records[2].evaluation.gain(PROBE, held_out=True) is not None
+    assert result.records[2].evaluation.gain(FINE_TUNE, held_out=True) is not None
+    assert "round 2/2 · contributing · 2/2" in said and "examples/s" in said and "ETA 0:" in said
+    assert "training" in said and "neither" in said
+    assert "<svg" in result.report.read_text()
+
+
+def test_a_published_base_opens_like_any_checkpoint(config: SimulationConfig) -> None:
+    result, _ = run(config, rounds=1)
+    model, tokenizer = AutoModel.from_pretrained(result.base), AutoTokenizer.from_pretrained(result.base)
+    hidden = model(**tokenizer("the soup was quite warm", return_tensors="pt")).last_hidden_state
+    assert hidden.shape[-1] == 16 and bool(hidden.isfinite().all())
+
+
+def test_serial_and_ray_with_one_and_with_two_workers_give_the_same_bytes(
+    config: SimulationConfig, two_cpus: Pool, tmp_path: Path
+) -> None:
+    pools = {
+        "serial": PoolConfig(backend="serial", cpus=1.0),
+        "two workers": PoolConfig(cpus=1.0),
+        "one worker": PoolConfig(cpus=1.5),  # of two CPUs: one job at a time; torch has one thread here too
+    }
+    found = {}
+    for name, pool in pools.items():
+        result, _ = run(config, pool=pool, run=str(tmp_path / name))
+        found[name] = (weights(result), [record.evaluation for record in result.records])
+    assert found["serial"] == found["two workers"] == found["one worker"]
+
+
+def test_another_seed_gives_other_bytes(config: SimulationConfig, tmp_path: Path) -> None:
+    one, two = (run(config, rounds=1, seed=s, run=str(tmp_path / str(s)))[0] for s in (0, 1))
+    assert weights(one)[1] != weights(two)[1]
+
+
+def test_a_run_goes_on_where_it_was_and_can_be_made_longer(config: SimulationConfig, tmp_path: Path) -> None:
+    whole, _ = run(config, run=str(tmp_path / "whole"))
+    run(config, rounds=1)
+    longer, said = run(config)
+    assert "round 1/2" not in said
+    assert weights(longer) == weights(whole)
+    assert run(config)[0].records == longer.records  # nothing is left to do
+
+
+def test_a_contributor_that_fails_is_a_verdict(
+    config: SimulationConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fragile(base: Path, turn: Turn, report: Report) -> Submission:
+        if turn.contributor == "berry":
+            raise MemoryError("out of memory")
+        return contribute(base, turn, report)
+
+    monkeypatch.setattr(simulation, "contribute", fragile)
+    result, said = run(config, rounds=1, contributors_per_round=3)
+    (failed,) = (entry for entry in result.records[1].entries if not entry.accepted)
+    assert (failed.contributor, failed.weight) == ("berry", 0)
+    assert failed.reasons == ("failed before it submitted: MemoryError: out of memory",)
+    assert result.records[1].num_accepted == 2 and "berry failed" in said
+    assert "out of memory" in result.report.read_text()
+
+
+def test_a_round_without_its_quorum_ends_the_run_in_one_line(config: SimulationConfig) -> None:
+    with pytest.raises(RoundError, match="round 1: 2 of 3 contributions needed"):
+        run(config, policy=Policy(quorum=3))
+
+
+def test_a_run_directory_keeps_to_its_config(config: SimulationConfig) -> None:
+    run(config, rounds=1)
+    with pytest.raises(ConfigError, match="begun with another config .*config.yaml"):
+        run(config, seed=3)
+
+
+def test_two_processes_cannot_work_in_one_directory(config: SimulationConfig) -> None:
+    with run_directory(config), pytest.raises(ConfigError, match="another process is at work there"):
+        run(config)
+
+
+def test_an_outer_lr_of_zero_point_five_goes_half_as_far(config: SimulationConfig, tmp_path: Path) -> None:
+    whole, half = (
+        run(config, rounds=1, policy=Policy(outer_lr=lr), run=str(tmp_path / str(lr)))[0] for lr in (1.0, 0.5)
+    )
+    start, one, two = (
+        load_file(path / "model.safetensors") for path in (whole.room / "pretrained", whole.base, half.base)
+    )
+    for name, tensor in start.items():
+        np.testing.assert_allclose(two[name] - tensor, (one[name] - tensor) / 2, atol=1e-6)
+
+
+def killed_when_it_says(words: str, command: Sequence[str]) -> None:
+    """Run a command, and kill it with SIGKILL as soon as it says `words`."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if words in line:
+                process.kill()
+                return
+        raise AssertionError(f"never said {words!r}")
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(
+    config: SimulationConfig, tmp_path: Path
+) -> None:
+    whole, _ = run(config, run=str(tmp_path / "whole"))
+    (tmp_path / "config.yaml").write_text(dump(config))
+    command = [sys.executable, "-m", "coldfusion.cli", "simulate", str(tmp_path / "config.yaml")]
+    killed_when_it_says("round 1/2 · contributing · 1/2", command)
+    killed_when_it_says("round 2/2 · contributing · 2/2", command)
+    resumed, said = run(config)
+    assert "round 1/2" not in said
+    assert weights(resumed) == weights(whole)
+    assert [r.evaluation for r in resumed.records] == [r.evaluation for r in whole.records]
