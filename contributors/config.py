@@ -36,7 +36,8 @@ class TrainingConfig:
     max_length: int = 250  # tokens; longer texts are cut
     max_examples: int | None = None  # drawn at random; None: all
     pooling: str = "mean"
-    dropout: float = 0.1  # before the head
+    dropout: float | None = None  # in the body; None: what the base was trained with
+    head_dropout: float = 0.1  # before the head
     bf16: bool | None = None  # None: where the machine computes with it
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
 

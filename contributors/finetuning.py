@@ -36,7 +36,7 @@ from contributors.config import TrainingConfig
 from contributors.data import Examples
 from contributors.devices import autocast, device, wants_bf16
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
-from contributors.models import Classifier, load_body, load_tokenizer
+from contributors.models import Classifier, load_body, load_tokenizer, set_dropout
 from contributors.reporting import Report, unheard
 
 
@@ -61,11 +61,13 @@ def finetune(
     """
     examples = examples.sample(config.max_examples, seed=seed_for(seed, "sample"))
     tokenizer, body = load_tokenizer(base), load_body(base)
+    if config.dropout is not None:
+        set_dropout(body, config.dropout)
     classifier = Classifier(
         body,
         num_labels=examples.num_labels,
         pooling=config.pooling,
-        dropout=config.dropout,
+        dropout=config.head_dropout,
         seed=seed_for(seed, "head"),
     )
     stopping = config.early_stopping

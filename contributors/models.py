@@ -73,6 +73,13 @@ def load_body(source: Path | str) -> PreTrainedModel:
     return model
 
 
+def set_dropout(body: nn.Module, probability: float) -> None:
+    """Drop activations and attention with this probability in training, whatever the base's config says."""
+    for module in body.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+
+
 def load_tokenizer(source: Path | str) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(source)
     return tokenizer

@@ -20,7 +20,15 @@ from transformers import (
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.errors import BaseError
 from contributors.config import POOLING_NAMES
-from contributors.models import POOLINGS, Classifier, load_body, load_tokenizer, prepare_base, tensor_reader
+from contributors.models import (
+    POOLINGS,
+    Classifier,
+    load_body,
+    load_tokenizer,
+    prepare_base,
+    set_dropout,
+    tensor_reader,
+)
 
 SMALL = {
     "vocab_size": 300,
@@ -107,6 +115,14 @@ def test_a_head_depends_on_its_seed_and_never_on_the_moment(tiny_base: Path) -> 
     settings = {"num_labels": 3, "pooling": "mean", "dropout": 0.0}
     one, again, other = (Classifier(body, seed=seed, **settings).head.weight for seed in (1, 1, 2))  # type: ignore[arg-type]
     assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_without_dropout_training_mode_changes_nothing(tiny_base: Path) -> None:
+    body, inputs = load_body(tiny_base), load_tokenizer(tiny_base)("the soup was warm", return_tensors="pt")
+    quiet = body.eval()(**inputs).last_hidden_state
+    assert not torch.equal(body.train()(**inputs).last_hidden_state, quiet)
+    set_dropout(body, 0.0)
+    assert torch.equal(body.train()(**inputs).last_hidden_state, quiet)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_logits(tiny_base: Path) -> None:
