@@ -84,6 +84,23 @@ def simulate(
     _show(simulation.simulate(settings, _progress(settings.rounds)))
 
 
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="fuse: time and peak memory of fusing deltas.")],
+    parameters: Annotated[int, typer.Option(help="Of the model.")] = 125_000_000,
+    contributions: Annotated[list[int] | None, typer.Option(help="How many; may be repeated.")] = None,
+    codec: Annotated[str, typer.Option(help="Of the deltas.")] = "exact",
+) -> None:
+    """What things cost on this machine."""
+    if name != "fuse":
+        raise ConfigError(f"no benchmark {name!r}; known: fuse")
+    from rich.console import Console
+
+    from experiments.bench import bench_fuse
+
+    Console().print(bench_fuse(parameters, contributions or [8, 16], codec))
+
+
 def main() -> None:
     """The console script."""
     for name, value in QUIET.items():

@@ -73,10 +73,11 @@ def write_report(run: Run) -> Path:
         newest=run.records[-1],
         chart=Markup(gain_chart(run.records)),  # our own SVG
         tasks=task_rows(run.records),
+        fine_tuned=any(record.evaluation.gain(FINE_TUNE, held_out=True) for record in run.records),
         splits=run.splits(),
         config=dump(run.config),
         machine=machine(),
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        versions=versions(),
     )
     partial = run.report.with_suffix(".partial")
     with writing(run.report):
@@ -99,6 +100,11 @@ def task_rows(records: tuple[RoundRecord, ...]) -> list[TaskRow]:
         if first in found and last in found
     ]
     return sorted(rows, key=lambda row: (row.protocol != PROBE, not row.held_out, -row.gain))
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that the numbers hang on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def machine() -> str:

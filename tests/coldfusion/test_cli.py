@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import GPT2Config
 
 from coldfusion import __version__
 from coldfusion.cli import main
@@ -148,6 +149,19 @@ def test_a_missing_data_file_is_one_line_and_exit_code_2(
     (config.parent / "tasks" / "berry" / "train.csv").unlink()
     code, _, err = command("simulate", str(config))
     assert code == 2 and "berry: no train split" in err and not (config.parent / "run").exists()
+
+
+def test_a_base_that_is_no_encoder_is_one_line_and_exit_code_2(
+    command: Callable[..., tuple[int, str, str]], config: Path, tmp_path: Path
+) -> None:
+    GPT2Config(vocab_size=10, n_embd=8, n_layer=1, n_head=2).save_pretrained(tmp_path / "gpt2")
+    code, _, err = command("simulate", str(config), f"base={tmp_path}/gpt2")
+    assert code == 2 and "gpt2 is not an encoder" in err and err.count("\n") == 1
+    assert not (config.parent / "run").exists()
+
+
+def test_an_unknown_benchmark_is_refused(command: Callable[..., tuple[int, str, str]]) -> None:
+    assert command("bench", "speed") == (2, "", "coldfusion: no benchmark 'speed'; known: fuse\n")
 
 
 def test_verbose_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
