@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from coldfusion.errors import ConfigError
 
 POOLING_NAMES = ("mean", "cls")
+HEAD_STARTS = ("random", "probe")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class TrainingConfig:
 
     lr: float = 5e-5  # decays linearly to 0
     head_lr: float | None = None  # of the fresh head, which has further to go; None: lr
+    head_start: str = "random"  # or "probe": what fits the frozen base best (Kumar et al. 2022)
     epochs: float = 10.0
     batch_size: int = 256
     weight_decay: float = 0.01
@@ -43,6 +45,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check_pooling(self.pooling)
+        if self.head_start not in HEAD_STARTS:
+            raise ConfigError(f"head_start {self.head_start!r} is not one of {', '.join(HEAD_STARTS)}")
         for name in ("lr", "epochs", "batch_size", "max_length"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} {getattr(self, name)} is not above 0")

@@ -25,7 +25,7 @@ from contributors.data import load_task
 from contributors.finetuning import finetune, predict
 from contributors.models import load_body, load_tokenizer
 from contributors.pool import Pool
-from contributors.probing import features, probe
+from contributors.probing import features, fit_probe
 from contributors.reporting import Report
 
 PROBE = "probe"
@@ -93,9 +93,14 @@ def score(base: Path, job: ScoreJob, report: Report) -> Scored:
         train = train.sample(job.probe.max_examples, seed=seed)
         body, tokenizer = load_body(base), load_tokenizer(base)
         train_features, test_features = (features(body, tokenizer, e, job.probe) for e in (train, test))
-        predicted = probe(
-            train_features, np.array(train.rows["label"]), test_features, folds=job.probe.folds, seed=seed
+        fitted = fit_probe(
+            train_features,
+            np.array(train.rows["label"]),
+            num_labels=train.num_labels,
+            folds=job.probe.folds,
+            seed=seed,
         )
+        predicted = fitted.predict(test_features)
     else:
         finetuned = finetune(base, train, job.training, seed=seed, report=report)
         predicted = predict(finetuned, test, job.training)

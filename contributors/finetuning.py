@@ -32,11 +32,12 @@ from transformers import (
 
 from coldfusion.errors import DataError
 from coldfusion.seeds import seed_for
-from contributors.config import TrainingConfig
+from contributors.config import ProbeConfig, TrainingConfig
 from contributors.data import Examples
 from contributors.devices import autocast, device, wants_bf16
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
 from contributors.models import Classifier, load_body, load_tokenizer, set_dropout
+from contributors.probing import features, fit_probe
 from contributors.reporting import Report, unheard
 
 
@@ -74,6 +75,8 @@ def finetune(
     training, validation = examples, None
     if config.epochs * len(examples.rows) > stopping.patience:  # else it can not come to stopping early
         training, validation = examples.split(stopping.validation_share, seed=seed_for(seed, "split"))
+    if config.head_start == "probe":
+        _start_from_probe(classifier, tokenizer, training, config, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=classifier,
@@ -98,6 +101,31 @@ def finetune(
         num_passes=round(len(training.rows) * (trainer.state.epoch or 0.0)),
         seconds=seconds,
     )
+
+
+def _start_from_probe(
+    classifier: Classifier,
+    tokenizer: PreTrainedTokenizerBase,
+    training: Examples,
+    config: TrainingConfig,
+    *,
+    seed: int,
+) -> None:
+    """Give the head what a linear probe learns from the frozen body (LP-FT, Kumar et al. 2022).
+
+    A random head's first gradients push the body about for nothing.
+    """
+    settings = ProbeConfig(pooling=config.pooling, max_length=config.max_length, bf16=config.bf16)
+    fitted = fit_probe(
+        features(classifier.body, tokenizer, training, settings),
+        np.array(training.rows["label"]),
+        num_labels=training.num_labels,
+        folds=settings.folds,
+        seed=seed,
+    )
+    with torch.no_grad():
+        classifier.head.weight.copy_(torch.from_numpy(fitted.weight))
+        classifier.head.bias.copy_(torch.from_numpy(fitted.bias))
 
 
 def _arguments(config: TrainingConfig, scratch: str, *, seed: int, validates: bool) -> TrainingArguments:

@@ -6,16 +6,18 @@ them. Training the head with the body frozen would repeat that forward pass in e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import KFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from coldfusion.dtypes import Float64
 from contributors.config import ProbeConfig
 from contributors.data import Examples
 from contributors.devices import autocast, device
@@ -24,6 +26,8 @@ from contributors.models import POOLINGS
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths that a probe chooses from by cross-validation."""
+ABSENT = -1e4
+"""The bias of a label that does not occur in the training data."""
 
 
 def features(
@@ -43,18 +47,29 @@ def features(
     return found
 
 
-def probe(
-    train: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    test: NDArray[np.float32],
-    *,
-    folds: int,
-    seed: int,
-) -> NDArray[np.int64]:
-    """The labels that a linear probe fitted on (train, labels) gives the test features.
+@dataclass(frozen=True, slots=True)
+class LinearProbe:
+    """A fitted head: the logits of features x (n, hidden) are x @ weight.T + bias.
+
+    Shapes: weight (num_labels, hidden), bias (num_labels,), fp64.
+    """
+
+    weight: Float64
+    bias: Float64
+
+    def predict(self, found: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The label of every row, (n,)."""
+        predicted: NDArray[np.int64] = (found @ self.weight.T + self.bias).argmax(axis=1)
+        return predicted
+
+
+def fit_probe(
+    train: NDArray[np.float32], labels: NDArray[np.int64], *, num_labels: int, folds: int, seed: int
+) -> LinearProbe:
+    """A linear probe fitted on (train, labels).
 
     Logistic regression on standardised features, its regularisation chosen by cross-validation. Shapes:
-    train (n, hidden), labels (n,), test (m, hidden); the answer is (m,).
+    train (n, hidden), labels (n,) of 0 to num_labels - 1. A label that does not occur is never predicted.
     """
     classifier = LogisticRegressionCV(
         Cs=STRENGTHS,
@@ -64,7 +79,14 @@ def probe(
         max_iter=1000,
         use_legacy_attributes=False,
     )
-    model = make_pipeline(StandardScaler(), classifier)
-    model.fit(train, labels)
-    predicted: NDArray[np.int64] = model.predict(test)
-    return predicted
+    scaler = StandardScaler()
+    classifier.fit(scaler.fit_transform(train), labels)
+    coefficients, intercept = classifier.coef_, classifier.intercept_
+    if len(classifier.classes_) == 2:  # one row for two classes: its logit, shared out between them
+        halves = np.array([[-0.5], [0.5]])
+        coefficients, intercept = halves * coefficients, halves[:, 0] * intercept
+    weight = np.zeros((num_labels, train.shape[1]))
+    bias = np.full(num_labels, ABSENT)
+    weight[classifier.classes_] = coefficients / scaler.scale_
+    bias[classifier.classes_] = intercept - (coefficients / scaler.scale_) @ scaler.mean_
+    return LinearProbe(weight, bias)

@@ -7,11 +7,12 @@ import torch
 
 from coldfusion.errors import ConfigError, DataError
 from contributors import finetuning
-from contributors.config import EarlyStopping, TrainingConfig
+from contributors.config import EarlyStopping, ProbeConfig, TrainingConfig
 from contributors.data import Examples, load_examples
 from contributors.encoding import batches_by_length, encode
 from contributors.finetuning import finetune, predict
 from contributors.models import load_body, load_tokenizer
+from contributors.probing import features, fit_probe
 from tests.tasks import sentences, write_csv
 
 QUICK = TrainingConfig(lr=3e-3, epochs=2, batch_size=8, max_length=16, bf16=False)
@@ -78,12 +79,25 @@ def test_a_fast_head_moves_more_than_a_slow_body(tiny_base: Path, examples: Exam
     assert finetuned.classifier.head.weight.abs().max() > 0.05
 
 
+def test_a_head_that_starts_from_a_probe_knows_the_task_before_the_body_moves(
+    tiny_base: Path, examples: Examples
+) -> None:
+    still = dataclasses.replace(QUICK, lr=1e-9, head_start="probe")
+    finetuned = finetune(tiny_base, examples, still, seed=0)
+    right = predict(finetuned, examples, QUICK) == np.array(examples.rows["label"])
+    features_ = features(load_body(tiny_base), finetuned.tokenizer, examples, ProbeConfig(bf16=False))
+    fitted = fit_probe(features_, np.array(examples.rows["label"]), num_labels=2, folds=3, seed=0)
+    assert right.mean() == (fitted.predict(features_) == examples.rows["label"]).mean() > 0.8
+
+
 def test_training_that_diverges_is_an_error(tiny_base: Path, examples: Examples) -> None:
     with pytest.raises(DataError, match="training diverged to NaN or Inf; try a smaller lr than 1e"):
         finetune(tiny_base, examples, dataclasses.replace(QUICK, lr=1e30, epochs=4), seed=0)
 
 
-@pytest.mark.parametrize("wrong", [{"pooling": "max"}, {"lr": 0}, {"epochs": -1}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"pooling": "max"}, {"head_start": "warm"}, {"lr": 0}, {"epochs": -1}, {"batch_size": 0}]
+)
 def test_a_config_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))} '?{next(iter(wrong.values()))}'? is not"):
         TrainingConfig(**wrong)  # type: ignore[arg-type]

@@ -3,12 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from coldfusion.errors import ConfigError
 from contributors.config import ProbeConfig
 from contributors.data import load_examples
 from contributors.models import load_body, load_tokenizer
-from contributors.probing import features, probe
+from contributors.probing import STRENGTHS, features, fit_probe
 from tests.tasks import sentences, write_csv
 
 
@@ -29,20 +31,36 @@ def test_a_probe_finds_what_is_linear() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 5)).astype(np.float32)
     labels = (x @ np.array([1.0, -2.0, 0.0, 0.5, 0.0]) > 0).astype(np.int64)
-    predicted = probe(x[:200], labels[:200], x[200:], folds=3, seed=0)
-    assert (predicted == labels[200:]).mean() > 0.93
+    fitted = fit_probe(x[:200], labels[:200], num_labels=2, folds=3, seed=0)
+    assert (fitted.predict(x[200:]) == labels[200:]).mean() > 0.93
+
+
+@pytest.mark.parametrize("num_labels", [2, 3])
+def test_a_probe_is_scikit_learns_logistic_regression_on_standardised_features(num_labels: int) -> None:
+    rng = np.random.default_rng(num_labels)
+    x = (rng.normal(size=(90, 4)) * [1, 10, 0.1, 3] + [5, 0, 0, -1]).astype(np.float32)
+    labels = (np.arange(90) + (x[:, 1] > 0)) % num_labels
+    fitted = fit_probe(x, labels, num_labels=num_labels, folds=3, seed=0)
+    logits = x @ fitted.weight.T + fitted.bias
+    found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    x = StandardScaler().fit_transform(x)
+    # One of the strengths that it chooses from gives the same probabilities.
+    wanted = [LogisticRegression(C=c, max_iter=1000).fit(x, labels).predict_proba(x) for c in STRENGTHS]
+    assert min(np.abs(found - one).max() for one in wanted) < 1e-3
 
 
 def test_a_probe_gives_the_same_answer_twice() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(3, size=60)
-    one, two = (probe(x[:40], labels[:40], x[40:], folds=3, seed=7) for _ in range(2))
-    assert one.tolist() == two.tolist()
+    one, two = (fit_probe(x, labels, num_labels=3, folds=3, seed=7).weight for _ in range(2))
+    assert one.tobytes() == two.tobytes()
 
 
-def test_a_class_with_a_single_example_is_no_obstacle() -> None:
+def test_a_class_with_a_single_example_or_none_is_no_obstacle() -> None:
     x = np.eye(6, dtype=np.float32)
-    assert probe(x, np.array([0, 0, 0, 1, 1, 2]), x, folds=3, seed=0).shape == (6,)
+    fitted = fit_probe(x, np.array([0, 0, 0, 3, 3, 2]), num_labels=5, folds=3, seed=0)
+    assert fitted.weight.shape == (5, 6)
+    assert set(fitted.predict(100 * x)) <= {0, 2, 3}
 
 
 def test_the_probe_score_of_a_base_is_deterministic(tiny_base: Path, tmp_path: Path) -> None:
