@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import KFold
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -28,6 +27,12 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths that a probe chooses from by cross-validation."""
 ABSENT = -1e4
 """The bias of a label that does not occur in the training data."""
+FLAT = 1e-5
+"""A feature whose spread is this share of the median one is dead.
+
+MiniLM has three, of spread 1e-9 and less. Standardised and folded into a head, one would get a weight of 1e28
+and drown every gradient.
+"""
 
 
 def features(
@@ -79,14 +84,15 @@ def fit_probe(
         max_iter=1000,
         use_legacy_attributes=False,
     )
-    scaler = StandardScaler()
-    classifier.fit(scaler.fit_transform(train), labels)
+    mean, spread = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    spread[spread <= FLAT * np.median(spread)] = np.inf  # says nothing, so that it gets no weight
+    classifier.fit((train - mean) / spread, labels)
     coefficients, intercept = classifier.coef_, classifier.intercept_
     if len(classifier.classes_) == 2:  # one row for two classes: its logit, shared out between them
         halves = np.array([[-0.5], [0.5]])
         coefficients, intercept = halves * coefficients, halves[:, 0] * intercept
     weight = np.zeros((num_labels, train.shape[1]))
     bias = np.full(num_labels, ABSENT)
-    weight[classifier.classes_] = coefficients / scaler.scale_
-    bias[classifier.classes_] = intercept - (coefficients / scaler.scale_) @ scaler.mean_
+    weight[classifier.classes_] = coefficients / spread
+    bias[classifier.classes_] = intercept - (coefficients / spread) @ mean
     return LinearProbe(weight, bias)

@@ -49,6 +49,13 @@ def test_a_probe_is_scikit_learns_logistic_regression_on_standardised_features(n
     assert min(np.abs(found - one).max() for one in wanted) < 1e-3
 
 
+def test_a_dead_feature_gets_no_weight() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(60, 4)) * [1, 2, 1e-9, 0]).astype(np.float32)
+    fitted = fit_probe(x, np.array(x[:, 0] + x[:, 2] > 0, dtype=np.int64), num_labels=2, folds=3, seed=0)
+    assert (fitted.weight[:, 2:] == 0).all() and (fitted.weight[:, 0] != 0).all()
+
+
 def test_a_probe_gives_the_same_answer_twice() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(60, 4)).astype(np.float32), rng.integers(3, size=60)
