@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
@@ -105,7 +104,9 @@ def prepare_base(source: str, into: Path) -> None:
         try:
             body.save_pretrained(into)
             tokenizer.save_pretrained(into)
-        except SafetensorError as exc:  # what safetensors makes of a disk that refuses
+        except OSError:
+            raise
+        except Exception as exc:  # what safetensors and tokenizers make of a disk that refuses, each its own
             raise StorageError(f"cannot write {into}: {_first_line(exc)}") from exc
     with Checkpoint(into) as written:
         state = body.state_dict()

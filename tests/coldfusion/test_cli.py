@@ -74,7 +74,7 @@ def test_simulate_ends_with_a_table_and_says_where_everything_is(
 ) -> None:
     code, out, _ = command("simulate", str(config), "seed=3")
     assert code == 0
-    assert "contributed tasks" in out and "held-out tasks" in out and "+0.00" in out
+    assert "contributed tasks" in out and "held-out tasks" in out and "+0.0 [+0.0, +0.0]" in out
     for path in (tmp_path / "run" / "report.html", tmp_path / "run" / "base"):
         assert str(path) in out and path.exists()
 
