@@ -31,6 +31,7 @@ class TrainingConfig:
     lr: float = 5e-5  # decays linearly to 0
     head_lr: float | None = None  # of the fresh head, which has further to go; None: lr
     head_start: str = "random"  # or "probe": what fits the frozen base best (Kumar et al. 2022)
+    lora_rank: int | None = None  # of the change of each linear layer; None: every parameter is trained
     epochs: float = 10.0
     batch_size: int = 256
     weight_decay: float = 0.01
@@ -47,9 +48,10 @@ class TrainingConfig:
         _check_pooling(self.pooling)
         if self.head_start not in HEAD_STARTS:
             raise ConfigError(f"head_start {self.head_start!r} is not one of {', '.join(HEAD_STARTS)}")
-        for name in ("lr", "epochs", "batch_size", "max_length"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} {getattr(self, name)} is not above 0")
+        for name in ("lr", "lora_rank", "epochs", "batch_size", "max_length"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} {value} is not above 0")
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from contributors.config import ProbeConfig, TrainingConfig
 from contributors.data import Examples
 from contributors.devices import autocast, device, wants_bf16
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
+from contributors.lora import add_lora, fold_lora
 from contributors.models import Classifier, load_body, load_tokenizer, set_dropout
 from contributors.probing import features, fit_probe
 from contributors.reporting import Report, unheard
@@ -75,6 +76,8 @@ def finetune(
     training, validation = examples, None
     if config.epochs * len(examples.rows) > stopping.patience:  # else it can not come to stopping early
         training, validation = examples.split(stopping.validation_share, seed=seed_for(seed, "split"))
+    if config.lora_rank is not None:
+        classifier.body = add_lora(body, config.lora_rank, seed=seed_for(seed, "lora"))
     if config.head_start == "probe":
         _start_from_probe(classifier, tokenizer, training, config, seed=seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -92,6 +95,8 @@ def finetune(
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
+    if config.lora_rank is not None:
+        classifier.body = fold_lora(classifier.body)
     if not all(bool(parameter.isfinite().all()) for parameter in classifier.parameters()):
         raise DataError(f"training diverged to NaN or Inf; try a smaller lr than {config.lr:g}")
     return Finetuned(
@@ -159,7 +164,8 @@ def _arguments(config: TrainingConfig, scratch: str, *, seed: int, validates: bo
 def _optimizer(classifier: Classifier, config: TrainingConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019); biases and norms do not decay, as in Trainer's own."""
     decay: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in classifier.named_parameters():
+    trained = ((name, p) for name, p in classifier.named_parameters() if p.requires_grad)
+    for name, parameter in trained:
         decay.setdefault((name.startswith("head."), parameter.ndim > 1), []).append(parameter)
     groups = [
         {

@@ -90,6 +90,22 @@ def test_a_head_that_starts_from_a_probe_knows_the_task_before_the_body_moves(
     assert right.mean() == (fitted.predict(features_) == examples.rows["label"]).mean() > 0.8
 
 
+def test_lora_changes_linear_layers_by_its_rank_and_nothing_else(tiny_base: Path, examples: Examples) -> None:
+    config = dataclasses.replace(QUICK, lora_rank=2, lr=1e-2, epochs=6)
+    before, after = load_body(tiny_base).state_dict(), finetune(tiny_base, examples, config, seed=0)
+    changed = {
+        n: t - before[n] for n, t in after.classifier.body.state_dict().items() if not t.equal(before[n])
+    }
+    assert len(changed) == 2 * 6  # two layers of query, key, value, output, intermediate, output
+    for name, delta in changed.items():
+        assert name.startswith("encoder.layer.") and name.endswith(".weight")
+        assert torch.linalg.matrix_rank(delta, rtol=1e-3) <= 2
+    assert after.classifier.body.state_dict().keys() == before.keys()
+    again = finetune(tiny_base, examples, config, seed=0)
+    assert weights(again.classifier.body) == weights(after.classifier.body)
+    assert (predict(after, examples, QUICK) == np.array(examples.rows["label"])).mean() > 0.9
+
+
 def test_training_that_diverges_is_an_error(tiny_base: Path, examples: Examples) -> None:
     with pytest.raises(DataError, match="training diverged to NaN or Inf; try a smaller lr than 1e"):
         finetune(tiny_base, examples, dataclasses.replace(QUICK, lr=1e30, epochs=4), seed=0)
