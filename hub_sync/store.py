@@ -1,0 +1,105 @@
+"""The folder behind a Hub: one store, two doors (`hub_sync.local` in process, `hub_sync.server` over HTTP).
+
+Layout: repos/<key>.git (bare git: refs, small files, LFS pointers), blobs/ (large files by sha256),
+hub.sqlite3 (repos, discussions, people), cache/ (small files as files). Any number of processes may use one
+store at once.
+
+The order of writing makes everything all or nothing: blobs first, then git objects, and the ref last, under
+the store's lock. A process killed before that leaves unreachable objects and nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+import uuid
+from pathlib import Path
+
+from coldfusion.errors import StorageError, writing
+from hub_sync.blobs import BlobStore
+from hub_sync.database import Database
+from hub_sync.discussions import Discussions, highest_number
+from hub_sync.gitrepo import GitRepo
+from hub_sync.repos import RepoRow, Repos, add_repo, finish_move, remove_repo, start_move, unfinished_moves
+from hub_sync.schema import VERSION
+
+MARK = "hub.sqlite3"
+
+
+class Store:
+    """One folder. Made where there is none."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with writing(root):
+            (root / "repos").mkdir(parents=True, exist_ok=True)
+        self.database = Database(root / MARK)
+        self.blobs = BlobStore(root / "blobs")
+        self.discussions, self.repos = Discussions(self.database), Repos(self.database)
+        self._gits: dict[str, GitRepo] = {}
+        self._opening = threading.Lock()
+        self._bring_up_to_date()
+
+    def git(self, key: str) -> GitRepo:
+        """The git repository of a repo, made where there is none."""
+        with self._opening:
+            if key not in self._gits:
+                with writing(self.root):
+                    self._gits[key] = GitRepo(self._folder(key))
+            return self._gits[key]
+
+    def free_number(self, db: sqlite3.Connection, key: str) -> int:
+        """For the next discussion of a repo.
+
+        A ref without a discussion is a pull request whose author was killed: its number is lost.
+        """
+        burnt = (int(number) for number in self.git(key).refs("refs/pr/"))
+        return max(highest_number(db, key), *burnt, 0) + 1
+
+    def move(self, old: str, new: str) -> None:
+        """Rename a repo. The old name leads to the new one from now on."""
+        with self.database.exclusive() as db:
+            start_move(db, old, new)
+        with self.database.exclusive() as db:
+            self._rename(db, old, new)
+
+    def delete(self, key: str) -> None:
+        """Delete a repo for good. Its blobs are collected by whoever sweeps next."""
+        with self.database.exclusive() as db, writing(self.root):
+            remove_repo(db, key)
+            doomed = self.root / "repos" / f"deleted-{uuid.uuid4().hex}"
+            if self._folder(key).exists():
+                self._folder(key).rename(doomed)
+            self._gits.pop(key, None)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _rename(self, db: sqlite3.Connection, old: str, new: str) -> None:
+        source, target = self._folder(old), self._folder(new)
+        with writing(self.root):
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(target)
+        self._gits.pop(old, None)
+        self._gits.pop(new, None)
+        finish_move(db, old, new)
+
+    def _folder(self, key: str) -> Path:
+        return self.root / "repos" / f"{key}.git"
+
+    def _bring_up_to_date(self) -> None:
+        with self.database.connection() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            moves = unfinished_moves(db)
+        if version > VERSION:
+            raise StorageError(f"{self.root} was made by a newer coldfusion: upgrade, or take another folder")
+        if version == VERSION and not moves:
+            return
+        with self.database.exclusive() as db:
+            if version < VERSION:  # repos of a store from before there was a table of them
+                for head in (self.root / "repos").glob("*/*.git/HEAD"):
+                    key = str(head.parent.relative_to(self.root / "repos")).removesuffix(".git")
+                    add_repo(db, RepoRow(key=key))
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            for old, new in unfinished_moves(db):
+                self._rename(db, old, new)
