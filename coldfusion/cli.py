@@ -18,6 +18,7 @@ import typer
 
 from coldfusion import __version__
 from coldfusion.errors import ColdFusionError, ConfigError
+from hub_sync.cli import serve, users
 
 if TYPE_CHECKING:
     from experiments.progress import RunProgress
@@ -99,6 +100,10 @@ def bench(
     from experiments.bench import bench_fuse
 
     Console().print(bench_fuse(parameters, contributions or [8, 16], codec))
+
+
+app.command()(serve)
+app.add_typer(users, name="users", no_args_is_help=True)
 
 
 def main() -> None:

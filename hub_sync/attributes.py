@@ -6,23 +6,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 SMALL = 1 << 20  # bytes; a larger file is kept as a blob whatever its name
-BINARY = (
-    *(
-        "*.safetensors",
-        "*.bin",
-        "*.pt",
-        "*.pth",
-        "*.ckpt",
-        "*.onnx",
-        "*.h5",
-        "*.msgpack",
-        "*.tflite",
-        "*.model",
-    ),
-    *("*.npz", "*.npy", "*.pkl", "*.pickle", "*.joblib", "*.parquet", "*.arrow", "*.ot", "*.pb", "*.wasm"),
-    *("*.zip", "*.tar", "*.tar.*", "*.tgz", "*.gz", "*.bz2", "*.xz", "*.zst", "*.7z", "*.rar"),
-    *("*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*tfevents*"),
-)
+BINARY = [
+    *["*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.onnx", "*.h5", "*.msgpack", "*.tflite"],
+    *["*.model", "*.npz", "*.npy", "*.pkl", "*.pickle", "*.joblib", "*.parquet", "*.arrow", "*.ot", "*.pb"],
+    *["*.zip", "*.tar", "*.tar.*", "*.tgz", "*.gz", "*.bz2", "*.xz", "*.zst", "*.7z", "*.rar", "*.wasm"],
+    *["*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*tfevents*"],
+]
 """Patterns of file names, as the Hub writes them into a new repo."""
 
 ATTRIBUTES = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in BINARY)
@@ -38,6 +27,5 @@ def lfs_patterns(attributes: str) -> list[str]:
 def is_large(path: str, size: int, patterns: Sequence[str]) -> bool:
     """Whether a file is kept as a blob. An empty one never is."""
     name = path.rsplit("/", 1)[-1]
-    return size > SMALL or (
-        size > 0 and any(fnmatchcase(name if "/" not in p else path, p) for p in patterns)
-    )
+    matches = any(fnmatchcase(path if "/" in pattern else name, pattern) for pattern in patterns)
+    return size > SMALL or (size > 0 and matches)

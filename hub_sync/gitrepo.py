@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import re
 import stat
 import tempfile
 import threading
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from dulwich.file import FileLocked
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
-from dulwich.refs import Ref
+from dulwich.refs import Ref, check_ref_format
 from dulwich.repo import Repo
 
 from coldfusion.errors import HubError, NotOnHub
@@ -104,6 +105,17 @@ class GitRepo:
         except NotOnHub:
             return False
         return True
+
+    def expand(self, start: str) -> Revision | None:
+        """The one commit whose id starts so."""
+        if is_revision(start):
+            return Revision(start) if self.has(start) else None
+        if not re.fullmatch("[0-9a-f]{4,39}", start):
+            return None
+        with self._turn:
+            names = [Revision(sha.decode()) for sha in self._repo.object_store.iter_prefix(start.encode())]
+        commits = [name for name in names if self.has(name)]
+        return commits[0] if len(commits) == 1 else None
 
     def history(self, revision: Revision) -> Iterator[CommitFacts]:
         """A commit and all that it comes from, newest first, a child always before its parents."""
@@ -238,3 +250,8 @@ def check_path(path: str) -> None:
     odd = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
     if odd or "\\" in path or any(ord(char) < 32 or ord(char) == 127 for char in path) or len(path) > 1024:
         raise HubError(f"path {path!r} cannot be on the Hub")
+
+
+def is_ref_name(name: str) -> bool:
+    """Whether a full ref name is one that git allows, and no path that leads elsewhere."""
+    return name.isascii() and name.isprintable() and check_ref_format(Ref(name.encode()))

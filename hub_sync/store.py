@@ -13,14 +13,18 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+import time
 import uuid
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from coldfusion.errors import StorageError, writing
-from hub_sync.blobs import BlobStore
+from coldfusion.errors import HubError, StorageError, writing
+from hub_sync.blobs import ABANDONED, BlobStore
 from hub_sync.database import Database
 from hub_sync.discussions import Discussions, highest_number
-from hub_sync.gitrepo import GitRepo
+from hub_sync.gitrepo import MAIN, GitRepo
+from hub_sync.reach import Reach
 from hub_sync.repos import RepoRow, Repos, add_repo, finish_move, remove_repo, start_move, unfinished_moves
 from hub_sync.schema import VERSION
 
@@ -37,6 +41,7 @@ class Store:
         self.database = Database(root / MARK)
         self.blobs = BlobStore(root / "blobs")
         self.discussions, self.repos = Discussions(self.database), Repos(self.database)
+        self.reach = Reach(self.git)
         self._gits: dict[str, GitRepo] = {}
         self._opening = threading.Lock()
         self._bring_up_to_date()
@@ -57,6 +62,21 @@ class Store:
         burnt = (int(number) for number in self.git(key).refs("refs/pr/"))
         return max(highest_number(db, key), *burnt, 0) + 1
 
+    def create(self, row: RepoRow, *, files: Mapping[str, bytes], author: str) -> None:
+        """A new repo with a first commit. HubError where somebody was faster.
+
+        What a crash left of an earlier try is taken over.
+        """
+        with self.database.exclusive() as db, writing(self.root):
+            if self.repos.find(row.key):
+                raise HubError(f"{row.id} is there already")
+            git = self.git(row.key)
+            if git.ref(MAIN) is None:
+                tree = {path: git.add(data) for path, data in files.items()}
+                first = git.commit(tree, parents=[], message="initial commit", author=author)
+                git.move(MAIN, old=None, new=first)
+            add_repo(db, row)
+
     def move(self, old: str, new: str) -> None:
         """Rename a repo. The old name leads to the new one from now on."""
         with self.database.exclusive() as db:
@@ -65,14 +85,39 @@ class Store:
             self._rename(db, old, new)
 
     def delete(self, key: str) -> None:
-        """Delete a repo for good. Its blobs are collected by whoever sweeps next."""
+        """Delete a repo for good, and the blobs that only it had."""
         with self.database.exclusive() as db, writing(self.root):
+            had = self.reach.of_repo(key)
             remove_repo(db, key)
             doomed = self.root / "repos" / f"deleted-{uuid.uuid4().hex}"
-            if self._folder(key).exists():
-                self._folder(key).rename(doomed)
+            self._folder(key).rename(doomed)
             self._gits.pop(key, None)
+            self.collect(had)
         shutil.rmtree(doomed, ignore_errors=True)
+
+    def collect(self, candidates: AbstractSet[str]) -> None:
+        """Free those of these blobs that no ref of any repo reaches. The caller holds the lock."""
+        left = set(candidates)
+        with self.database.connection() as db:
+            left -= {row["sha256"] for row in db.execute("SELECT sha256 FROM uploads")}
+        for row in self.repos.all():
+            if not left:
+                return
+            left -= self.reach.of_repo(row.key)
+        for sha256 in left:
+            self.blobs.remove(sha256)
+
+    def sweep(self) -> None:
+        """Free what was uploaded and never committed, and what a crash left behind."""
+        self.blobs.forget_abandoned()
+        for row in self.repos.all():
+            self.reach.of_repo(row.key)  # the long part of the work, before anybody has to wait
+        old = time.time() - ABANDONED
+        with self.database.exclusive() as db, writing(self.root):
+            db.execute("DELETE FROM uploads WHERE created_at < ?", (old,))
+            self.collect({path.name for path in self.blobs.all() if path.stat().st_mtime < old})
+        for path in (self.root / "repos").glob("deleted-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def _rename(self, db: sqlite3.Connection, old: str, new: str) -> None:
         source, target = self._folder(old), self._folder(new)
