@@ -26,6 +26,7 @@ from hub_sync.pointers import Pointer
 
 T = TypeVar("T")
 MAIN = "refs/heads/main"
+_PRINTED = re.compile(r"[^\x00-\x1f\x7f]+")
 _FILE_MODE, _FOLDER_MODE = 0o100644, 0o040000
 
 
@@ -146,14 +147,20 @@ class GitRepo:
         return self._add(Blob.from_string(data))
 
     def commit(
-        self, tree: Mapping[str, ObjectID], *, parents: Sequence[Revision], message: str, author: str
+        self,
+        tree: Mapping[str, ObjectID],
+        *,
+        parents: Sequence[Revision],
+        message: str,
+        author: str,
+        at: int | None = None,
     ) -> Revision:
-        """A new commit that holds exactly these files. No ref moves."""
+        """A new commit that holds exactly these files, made now or `at` that second. No ref moves."""
         commit = Commit()
         commit.tree = self._add_tree(tree)
         commit.parents = [ObjectID(parent.encode()) for parent in parents]
         commit.author = commit.committer = f"{author} <{author}@local>".encode()
-        commit.author_time = commit.commit_time = int(time.time())
+        commit.author_time = commit.commit_time = int(time.time()) if at is None else at
         commit.author_timezone = commit.commit_timezone = 0
         commit.encoding, commit.message = b"UTF-8", f"{message}\n".encode()
         return Revision(self._add(commit).decode())
@@ -165,10 +172,10 @@ class GitRepo:
             if rest:
                 folders.setdefault(name, {})[rest] = sha
             else:
-                check_path(name)
+                _check_part(name)
                 tree.add(name.encode(), _FILE_MODE, sha)
         for name, inside in folders.items():
-            check_path(name)
+            _check_part(name)
             if name in files:
                 raise HubError(f"path {name!r} is a file and a folder")
             tree.add(name.encode(), _FOLDER_MODE, self._add_tree(inside))
@@ -245,11 +252,16 @@ def _breaking_locks(operation: Callable[[], T]) -> T:
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that could leave the repository or hide in it. Raises HubError."""
-    parts = path.split("/")
-    odd = any(part in ("", ".", "..") or part.lower() == ".git" for part in parts)
-    if odd or "\\" in path or any(ord(char) < 32 or ord(char) == 127 for char in path) or len(path) > 1024:
+    """Refuse a path that could leave its folder, also on Windows, or hide in it. Raises HubError."""
+    for part in path.split("/"):
+        _check_part(part)
+    if "\\" in path or len(path) > 1024:
         raise HubError(f"path {path!r} cannot be on the Hub")
+
+
+def _check_part(part: str) -> None:
+    if part in ("", ".", "..") or part.lower() == ".git" or not _PRINTED.fullmatch(part):
+        raise HubError(f"path {part!r} cannot be on the Hub")
 
 
 def is_ref_name(name: str) -> bool:

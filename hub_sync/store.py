@@ -95,15 +95,19 @@ class Store:
             self.collect(had)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def collect(self, candidates: AbstractSet[str]) -> None:
-        """Free those of these blobs that no ref of any repo reaches. The caller holds the lock."""
+    def collect(self, candidates: AbstractSet[str], *, even_in: str | None = None) -> None:
+        """Free those of these blobs that no ref of any repo reaches. The caller holds the lock.
+
+        In the repo `even_in` what points at them stays and leads nowhere.
+        """
         left = set(candidates)
         with self.database.connection() as db:
             left -= {row["sha256"] for row in db.execute("SELECT sha256 FROM uploads")}
         for row in self.repos.all():
             if not left:
                 return
-            left -= self.reach.of_repo(row.key)
+            if row.key != even_in:
+                left -= self.reach.of_repo(row.key)
         for sha256 in left:
             self.blobs.remove(sha256)
 

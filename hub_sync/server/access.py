@@ -85,13 +85,15 @@ def require_contents(service: Service, caller: Person | None, repo: RepoRow) -> 
     if not repo.gated or _belongs(caller, repo):
         return
     if caller is None:
-        raise ApiError(401, f"Access to {repo.id} is restricted: you need a token", code="GatedRepo")
+        raise ApiError(401, f"Access to {repo.kind} {repo.id} is restricted: use a token", code="GatedRepo")
     status = service.gates.status(repo.key, caller.name)
     if status != "accepted":
-        said = {"pending": "your request is waiting", "rejected": "your request was rejected"}
-        raise ApiError(
-            403, f"Access to {repo.id} is restricted: {said.get(status or '', 'ask')}", code="GatedRepo"
+        reasons = {"pending": "your request is waiting", "rejected": "your request was rejected"}
+        message = (
+            f"Access to {repo.kind} {repo.id} is restricted and you are not in the authorized list:"
+            f" {reasons.get(status or '', 'ask for access')}"
         )
+        raise ApiError(403, message, code="GatedRepo")
 
 
 def _belongs(caller: Person | None, repo: RepoRow) -> bool:

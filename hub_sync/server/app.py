@@ -17,6 +17,9 @@ from hub_sync.server import (
     commits,
     discussions,
     downloads,
+    gating,
+    hooks,
+    largefiles,
     listings,
     preupload,
     pulls,
@@ -32,7 +35,7 @@ from hub_sync.server.service import Service
 
 MODULES = (
     *(accounts, cards, repositories, listings, refs, preupload, uploads, commits, discussions, pulls),
-    *(downloads,),
+    *(downloads, largefiles, gating, hooks),
 )
 
 
@@ -47,7 +50,7 @@ class App:
         assert scope["type"] == "http"
         request = Request(scope, receive)
         response = await self._respond(request)
-        response.headers["X-Request-Id"] = request_id()
+        response.headers["X-Request-Id"] = request_id(request.headers)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sqlite3
 import uuid
 from collections.abc import Mapping
@@ -94,9 +95,10 @@ def response_of(error: ApiError) -> Response:
     return JSONResponse({"error": error.message, **error.body}, status_code=error.status, headers=headers)
 
 
-def request_id() -> str:
-    """To be found again in the server's log."""
-    return f"Root={uuid.uuid4().hex}"
+def request_id(headers: Mapping[str, str]) -> str:
+    """What the client calls its request, or a new name for it: to be found again in both sides' logs."""
+    theirs = headers.get("x-amzn-trace-id") or headers.get("x-request-id") or ""
+    return theirs if re.fullmatch(r"[!-~]{1,128}", theirs) else uuid.uuid4().hex
 
 
 def _header_value(text: str) -> str:

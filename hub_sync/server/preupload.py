@@ -60,11 +60,15 @@ def size_of(file: Mapping[str, Any]) -> int:
 
 
 def checked_path(path: object) -> str:
-    """A path that can be in a repo. Raises ApiError."""
+    """A path that can be in a repo. Raises ApiError.
+
+    As on the Hub a backslash is a letter like any other, but for one that would lead out of the folder on
+    Windows; the client refuses to download the rest there.
+    """
     try:
-        check_path(str(path))
+        check_path(str(path).replace("\\", "_") if not str(path).startswith("..\\") else "..")
     except HubError as exc:
-        raise unprocessable(str(exc)) from exc
+        raise unprocessable(f"path {path!r} cannot be on the Hub") from exc
     return str(path)
 
 

@@ -47,7 +47,10 @@ def create(call: Call) -> Response:
     require_write(call.caller, row)
     org = call.service.people.org(namespace)
     row = replace(row, private=_is_private(body, default=bool(org and org.private_repos)))
-    store.create(row, files={".gitattributes": ATTRIBUTES.encode()}, author=call.person.name)
+    files = {".gitattributes": ATTRIBUTES.encode()}
+    if kind == "space":
+        files["README.md"] = f"---\ntitle: {name}\nsdk: {body.get('sdk') or 'static'}\n---\n".encode()
+    store.create(row, files=files, author=call.person.name)
     tell(call, row, "create", "repo")
     return JSONResponse({"url": call.url(row), "name": row.id, "id": row.id})
 
