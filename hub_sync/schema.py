@@ -55,8 +55,11 @@ CREATE TABLE IF NOT EXISTS webhooks (
 );
 
 CREATE TABLE IF NOT EXISTS uploads (  -- blobs that somebody uploaded and nobody committed yet
-    sha256 TEXT NOT NULL, user TEXT NOT NULL COLLATE NOCASE, created_at REAL NOT NULL,
+    sha256 TEXT NOT NULL, user TEXT NOT NULL COLLATE NOCASE, size INTEGER NOT NULL, created_at REAL NOT NULL,
     PRIMARY KEY (sha256, user)
+);
+CREATE TABLE IF NOT EXISTS xet_spaces (  -- where one user's upload through Xet to one repo lies
+    id TEXT PRIMARY KEY, user TEXT NOT NULL COLLATE NOCASE, repo TEXT NOT NULL, done INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """

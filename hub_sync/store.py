@@ -27,6 +27,7 @@ from hub_sync.gitrepo import MAIN, GitRepo
 from hub_sync.reach import Reach
 from hub_sync.repos import RepoRow, Repos, add_repo, finish_move, remove_repo, start_move, unfinished_moves
 from hub_sync.schema import VERSION
+from hub_sync.spaces import Spaces
 
 MARK = "hub.sqlite3"
 
@@ -41,6 +42,7 @@ class Store:
         self.database = Database(root / MARK)
         self.blobs = BlobStore(root / "blobs")
         self.discussions, self.repos = Discussions(self.database), Repos(self.database)
+        self.spaces = Spaces(self.database, root / "xet")
         self.reach = Reach(self.git)
         self._gits: dict[str, GitRepo] = {}
         self._opening = threading.Lock()
@@ -114,6 +116,7 @@ class Store:
     def sweep(self) -> None:
         """Free what was uploaded and never committed, and what a crash left behind."""
         self.blobs.forget_abandoned()
+        self.spaces.sweep()
         for row in self.repos.all():
             self.reach.of_repo(row.key)  # the long part of the work, before anybody has to wait
         old = time.time() - ABANDONED

@@ -26,16 +26,17 @@ from hub_sync.server import (
     refs,
     repositories,
     uploads,
+    xet,
 )
 from hub_sync.server.access import caller_of, repo_of, require
 from hub_sync.server.call import MAX_JSON, Call
 from hub_sync.server.failures import ApiError, as_api_error, request_id, response_of, too_large
-from hub_sync.server.routing import Route, Router
+from hub_sync.server.routing import Need, Route, Router
 from hub_sync.server.service import Service
 
 MODULES = (
     *(accounts, cards, repositories, listings, refs, preupload, uploads, commits, discussions, pulls),
-    *(downloads, largefiles, gating, hooks),
+    *(xet, downloads, largefiles, gating, hooks),
 )
 
 
@@ -75,7 +76,7 @@ class App:
             return response_of(ApiError(500, "This Hub made a mistake; its operator finds it in its log."))
 
     def _enter(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Call:
-        caller = caller_of(self.service, request)
+        caller = None if route.needs is Need.KEY else caller_of(self.service, request)
         row = repo_of(self.service, request, params) if "namespace" in params else None
         require(self.service, caller, route.needs, row)
         return Call(service=self.service, request=request, params=params, caller=caller, row=row, body=body)

@@ -69,6 +69,8 @@ def _commit(call: Call, changes: Changes) -> Response:
         for sha256 in changes.pointed_at:
             mine = "DELETE FROM uploads WHERE sha256 = ? AND user = ?"
             db.execute(mine, (sha256, call.person.name))
+    if changes.pointed_at:
+        store.spaces.close(call.person.name, call.repo.key)
     answer = {"success": True, "commitUrl": f"{call.url(call.repo)}/commit/{new}", "commitOid": new}
     if call.flag("create_pr") and about:
         answer["pullRequestUrl"] = f"{call.url(call.repo)}/discussions/{about.number}"

@@ -100,7 +100,7 @@ def _add_file(call: Call, theirs: Possession, changes: Changes, value: dict[str,
     if Pointer.decode(data):  # in git it would be a pointer, to a file that its author need not have
         with call.service.store.blobs.receive() as incoming:
             incoming.write(data)
-            note_upload(call.service, incoming.sha256(), call.person.name)
+            note_upload(call.service, incoming.sha256(), call.person.name, len(data))
             data = Pointer(incoming.keep(), len(data)).encode()
     changes.files[path] = call.git.add(data)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from functools import cached_property
 
+from hub_sync.server.access import may_write
 from hub_sync.server.call import Call
+from hub_sync.server.failures import too_large
 from hub_sync.server.service import Service
 
 
@@ -35,7 +37,26 @@ class Possession:
         return self._store.reach.of_repo(self._repo)
 
 
-def note_upload(service: Service, sha256: str, user: str) -> None:
+def note_upload(service: Service, sha256: str, user: str, size: int) -> None:
     """Somebody has this file; it is kept for them for a day, until it is committed."""
     with service.store.database.exclusive() as db:
-        db.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, time.time()))
+        db.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (sha256, user, size, time.time()))
+
+
+def room_of(call: Call) -> int:
+    """The bytes that the caller may upload and not commit: for those who may only open pull requests, one."""
+    if may_write(call.caller, call.repo):
+        return 1 << 62
+    with call.service.store.database.connection() as db:
+        query = "SELECT SUM(size) AS pending FROM uploads WHERE user = ?"
+        pending = db.execute(query, (call.person.name,)).fetchone()["pending"] or 0
+    return call.service.settings.max_pull_request_bytes - int(pending)
+
+
+def require_room(call: Call, size: int) -> None:
+    """Raises ApiError where an upload is more than the caller may leave uncommitted."""
+    if size > (room := room_of(call)):
+        most = call.service.settings.max_pull_request_bytes
+        raise too_large(
+            f"{size:,} bytes to upload, {max(room, 0):,} are left of the {most:,} of a pull request"
+        )

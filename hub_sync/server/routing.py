@@ -27,11 +27,12 @@ StreamHandler = Callable[["Call"], Awaitable[Response]]
 class Need(Enum):
     """What a caller has to be for a route. Each includes the ones before it, from SEE on of the repo."""
 
-    NOTHING = 0
-    PERSON = 1
-    SEE = 2  # the repo is visible to them
-    SPEAK = 3  # a person who may read what is in the repo: they discuss, upload, open pull requests
-    WRITE = 4
+    KEY = 0  # something that this Hub signed, in place of a token
+    NOTHING = 1
+    PERSON = 2
+    SEE = 3  # the repo is visible to them
+    SPEAK = 4  # a person who may read what is in the repo: they discuss, upload, open pull requests
+    WRITE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

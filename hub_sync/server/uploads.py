@@ -16,7 +16,7 @@ from coldfusion.errors import writing
 from hub_sync.blobs import CHUNK, Incoming
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, bad_request, unknown, unprocessable
-from hub_sync.server.possession import Possession, note_upload
+from hub_sync.server.possession import Possession, note_upload, require_room
 from hub_sync.server.preupload import size_of
 from hub_sync.server.receiving import check_length, receive
 from hub_sync.server.routing import Need, Route
@@ -33,6 +33,7 @@ def batch(call: Call) -> Response:
         raise bad_request("this Hub takes LFS uploads; files are downloaded from /resolve")
     in_parts = "multipart" in (body.get("transfers") or [])
     theirs = Possession(call)
+    require_room(call, sum(size_of(wanted) for wanted in body["objects"]))
     answers = [_answer(call, theirs, wanted, in_parts) for wanted in body["objects"]]
     multipart = any("chunk_size" in a.get("actions", {}).get("upload", {}).get("header", {}) for a in answers)
     content = {"transfer": "multipart" if multipart else "basic", "objects": answers, "hash_algo": "sha256"}
@@ -48,7 +49,7 @@ def _answer(call: Call, theirs: Possession, wanted: dict[str, Any], in_parts: bo
         message = f"{size:,} bytes: this Hub takes files up to {most:,}"
         return {**found, "error": {"code": 413, "message": message}}
     if theirs.has(oid):
-        note_upload(call.service, oid, call.person.name)  # not to be collected before it is committed
+        note_upload(call.service, oid, call.person.name, size)  # not to be collected before it is committed
         return found
     facts: dict[str, str | int] = {"oid": oid, "size": size, "user": call.person.name}
     sign, where = call.service.signer.sign, f"{call.endpoint}/lfs/{oid}"
@@ -129,7 +130,7 @@ def verify(call: Call) -> Response:
 def _keep(call: Call, incoming: Incoming, facts: dict[str, Any]) -> None:
     if (incoming.size, incoming.sha256()) != (facts["size"], facts["oid"]):
         raise unprocessable(f"what arrived is not {facts['oid']} but {incoming.sha256()}: send it again")
-    note_upload(call.service, facts["oid"], facts["user"])
+    note_upload(call.service, facts["oid"], facts["user"], facts["size"])
     incoming.keep()
 
 
@@ -146,8 +147,8 @@ def _partial(call: Call, facts: dict[str, Any]) -> Path:
 
 ROUTES = [
     Route(method="POST", pattern="{web}.git/info/lfs/objects/batch", handler=batch, needs=Need.SPEAK),
-    Route(method="PUT", pattern="/lfs/{sha256}", stream=put, needs=Need.NOTHING),
-    Route(method="PUT", pattern="/lfs/{sha256}/part", stream=put_part, needs=Need.NOTHING),
-    Route(method="POST", pattern="/lfs/{sha256}/complete", handler=complete, needs=Need.NOTHING),
-    Route(method="POST", pattern="/lfs/{sha256}/verify", handler=verify, needs=Need.NOTHING),
+    Route(method="PUT", pattern="/lfs/{sha256}", stream=put, needs=Need.KEY),
+    Route(method="PUT", pattern="/lfs/{sha256}/part", stream=put_part, needs=Need.KEY),
+    Route(method="POST", pattern="/lfs/{sha256}/complete", handler=complete, needs=Need.KEY),
+    Route(method="POST", pattern="/lfs/{sha256}/verify", handler=verify, needs=Need.KEY),
 ]
