@@ -6,40 +6,49 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from coldfusion.errors import NotOnHub, writing
 
-CHUNK = 4 << 20  # bytes
+CHUNK, BATCH = 4 << 20, 1 << 20  # bytes
 ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a process that died
 
 
 class Incoming:
     """A file that is being written into the store. It becomes a blob by `keep`, or it goes away.
 
-    Use it as a context manager.
+    Use it as a context manager. Another thread hashes what was written while the next piece is written.
     """
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, *, hashed: bool) -> None:
         self._store = store
         handle, name = tempfile.mkstemp(dir=store.incoming)
         self.path, self.size = Path(name), 0
         self._file, self._digest = os.fdopen(handle, "wb", buffering=0), hashlib.sha256()
+        self._hasher = ThreadPoolExecutor(max_workers=1) if hashed else None
+        self._hashing: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
         """Append."""
+        before = self._hashing
+        if self._hasher:
+            self._hashing = self._hasher.submit(self._digest.update, data)
         with writing(self._store.root):
             view = memoryview(data)
             while view:  # an unbuffered write may be short
                 view = view[self._file.write(view) :]
-        self._digest.update(data)
         self.size += len(data)
+        if before:
+            before.result()  # so that no more than two pieces are in memory
 
     def sha256(self) -> str:
         """Of what was written so far, in hex."""
+        if self._hashing:
+            self._hashing.result()
         return self._digest.hexdigest()
 
     def keep(self) -> str:
@@ -56,6 +65,8 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._hasher:
+            self._hasher.shutdown()
         self._file.close()
         self.path.unlink(missing_ok=True)
 
@@ -76,11 +87,11 @@ class BlobStore:
             return incoming.keep(), incoming.size
 
     @contextmanager
-    def receive(self) -> Iterator[Incoming]:
-        """A file to write into the store."""
+    def receive(self, *, hashed: bool = True) -> Iterator[Incoming]:
+        """A file to write into the store; without its hash it cannot be kept, but it is faster."""
         with writing(self.root):
             self.incoming.mkdir(parents=True, exist_ok=True)
-            incoming = Incoming(self)
+            incoming = Incoming(self, hashed=hashed)
         with incoming:
             yield incoming
 
@@ -125,3 +136,17 @@ class BlobStore:
 
     def _path(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256[2:4] / sha256
+
+
+def batched(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The same bytes in pieces that are worth a thread's while."""
+    waiting: list[bytes | memoryview] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= BATCH:
+            yield b"".join(waiting)
+            waiting.clear()
+            size = 0
+    yield b"".join(waiting)

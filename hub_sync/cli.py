@@ -34,6 +34,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         int,
         typer.Option(help="API requests of one caller in 5 minutes, and 5 times the downloads.", min=0),
     ] = 10_000,
+    rate_window: Annotated[int, typer.Option(help="Seconds that the rate limit is for.", min=1)] = 300,
 ) -> None:
     """Host a Hub of one's own: a local store that the stock huggingface_hub client talks to."""
     _check_store(folder)
@@ -46,7 +47,10 @@ def serve(  # noqa: PLR0913 - one parameter per option
     from hub_sync.server.serving import serve as run
 
     settings = Settings(
-        max_file_bytes=max_file_bytes, max_pull_request_bytes=max_pull_request_bytes, rate_limit=rate_limit
+        max_file_bytes=max_file_bytes,
+        max_pull_request_bytes=max_pull_request_bytes,
+        rate_limit=rate_limit,
+        rate_window=rate_window,
     )
     tls = (tls_cert, tls_key) if tls_cert and tls_key else None
     run(folder, host=host, port=port, tls=tls, settings=settings)

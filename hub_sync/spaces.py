@@ -2,8 +2,8 @@
 
 A client remembers which xorbs it uploaded to an address and does not send them again. So a space, which is
 an address, loses nothing while anybody may use it: it goes away as a whole, and the next upload gets a new
-one. An upload that broke off goes on in the same space. Others' spaces are out of reach, so nobody can spoil a
-xorb under a name that somebody else's file needs.
+one. An upload that broke off goes on in the same space. Others' spaces are out of reach, so nobody can spoil
+a xorb under a name that somebody else's file needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from coldfusion.errors import writing
-from hub_sync.blobs import BlobStore, Incoming
+from hub_sync.blobs import BlobStore, Incoming, batched
 from hub_sync.database import Database
 from hub_sync.xetformat import FileRecipe, XetError, chunk_offsets, read_chunks
 
@@ -70,7 +70,7 @@ class Spaces:
                 raise XetError(f"xorb {xorb} was not uploaded")
         os.utime(self._folder(space))
         with blobs.receive() as incoming:
-            for piece in self._content(space, recipe):
+            for piece in batched(self._content(space, recipe)):
                 incoming.write(piece)
             if incoming.sha256() != recipe.sha256:
                 raise XetError(f"what was uploaded is {incoming.sha256()}, not {recipe.sha256}")
@@ -88,7 +88,7 @@ class Spaces:
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _content(self, space: str, recipe: FileRecipe) -> Iterator[bytes]:
+    def _content(self, space: str, recipe: FileRecipe) -> Iterator[bytes | memoryview]:
         offsets = lru_cache(maxsize=32)(self._offsets)
         for term in recipe.terms:
             with (self._folder(space) / term.xorb).open("rb") as xorb:

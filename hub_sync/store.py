@@ -94,22 +94,21 @@ class Store:
             doomed = self.root / "repos" / f"deleted-{uuid.uuid4().hex}"
             self._folder(key).rename(doomed)
             self._gits.pop(key, None)
-            self.collect(had)
+            self.collect(db, had)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def collect(self, candidates: AbstractSet[str], *, even_in: str | None = None) -> None:
-        """Free those of these blobs that no ref of any repo reaches. The caller holds the lock.
+    def collect(
+        self, db: sqlite3.Connection, candidates: AbstractSet[str], *, even_in: str | None = None
+    ) -> None:
+        """Free those of these blobs that no ref of any repo reaches, for the holder of the lock.
 
         In the repo `even_in` what points at them stays and leads nowhere.
         """
-        left = set(candidates)
-        with self.database.connection() as db:
-            left -= {row["sha256"] for row in db.execute("SELECT sha256 FROM uploads")}
-        for row in self.repos.all():
-            if not left:
-                return
-            if row.key != even_in:
-                left -= self.reach.of_repo(row.key)
+        left = set(candidates) - {row["sha256"] for row in db.execute("SELECT sha256 FROM uploads")}
+        keys = [row["key"] for row in db.execute("SELECT key FROM repos") if row["key"] != even_in]
+        for key in keys:
+            if left:
+                left -= self.reach.of_repo(key)
         for sha256 in left:
             self.blobs.remove(sha256)
 
@@ -122,7 +121,7 @@ class Store:
         old = time.time() - ABANDONED
         with self.database.exclusive() as db, writing(self.root):
             db.execute("DELETE FROM uploads WHERE created_at < ?", (old,))
-            self.collect({path.name for path in self.blobs.all() if path.stat().st_mtime < old})
+            self.collect(db, {path.name for path in self.blobs.all() if path.stat().st_mtime < old})
         for path in (self.root / "repos").glob("deleted-*"):
             shutil.rmtree(path, ignore_errors=True)
 

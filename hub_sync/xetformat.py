@@ -83,14 +83,14 @@ def chunk_offsets(xorb: IO[bytes]) -> array[int]:
             raise XetError("a xorb ends too early, or has too many chunks")
 
 
-def read_chunks(xorb: IO[bytes], offsets: Sequence[int], term: Term) -> Iterator[bytes]:
+def read_chunks(xorb: IO[bytes], offsets: Sequence[int], term: Term) -> Iterator[bytes | memoryview]:
     """The chunks of a term, unpacked. Raises XetError."""
     if term.end >= len(offsets):
         raise XetError(f"xorb {term.xorb} of {len(offsets) - 1} chunks has no chunk {term.end - 1}")
     xorb.seek(offsets[term.first])
     size = 0
     for index in range(term.first, term.end):
-        chunk = _unpack(xorb.read(offsets[index + 1] - offsets[index]))
+        chunk = _unpack(memoryview(xorb.read(offsets[index + 1] - offsets[index])))
         size += len(chunk)
         if size > term.size:
             break
@@ -99,8 +99,9 @@ def read_chunks(xorb: IO[bytes], offsets: Sequence[int], term: Term) -> Iterator
         raise XetError(f"a part of {term.size:,} bytes has another size in xorb {term.xorb}")
 
 
-def _unpack(chunk: bytes) -> bytes:
+def _unpack(chunk: memoryview) -> bytes | memoryview:
     scheme, size, packed = chunk[4], int.from_bytes(chunk[5:8], "little"), chunk[_CHUNK_HEADER:]
+    data: bytes | memoryview
     if scheme == _PLAIN:
         data = packed
     elif scheme in (_LZ4, _GROUPED_LZ4):
@@ -113,7 +114,7 @@ def _unpack(chunk: bytes) -> bytes:
         raise XetError(f"a chunk is packed in an unknown way, {scheme}")
     if len(data) != size:
         raise XetError(f"a chunk of {len(data):,} bytes should have {size:,}")
-    return _ungroup(data) if scheme == _GROUPED_LZ4 else data
+    return _ungroup(bytes(data)) if scheme == _GROUPED_LZ4 else data
 
 
 def _ungroup(data: bytes) -> bytes:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from coldfusion.errors import ColdFusionError
+from hub_sync.people import Person
 from hub_sync.server import (
     accounts,
     cards,
@@ -51,6 +52,7 @@ class App:
         assert scope["type"] == "http"
         request = Request(scope, receive)
         response = await self._respond(request)
+        response.headers.update(getattr(request.state, "limits", {}))
         response.headers["X-Request-Id"] = request_id(request.headers)
         await response(scope, receive, send)
 
@@ -76,10 +78,22 @@ class App:
             return response_of(ApiError(500, "This Hub made a mistake; its operator finds it in its log."))
 
     def _enter(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Call:
-        caller = None if route.needs is Need.KEY else caller_of(self.service, request)
+        caller = self._admit(request) if route.needs is not Need.KEY else None
         row = repo_of(self.service, request, params) if "namespace" in params else None
         require(self.service, caller, route.needs, row)
         return Call(service=self.service, request=request, params=params, caller=caller, row=row, body=body)
+
+    def _admit(self, request: Request) -> Person | None:
+        """Who calls, unless they have called too often. A guess at a token counts against the address."""
+        address = request.client.host if request.client else ""
+        kind = "resolvers" if "/resolve/" in request.url.path else "api"
+        try:
+            caller = caller_of(self.service, request)
+        except ApiError:
+            self.service.limiter.take(address, kind)
+            raise
+        request.state.limits = self.service.limiter.take(caller.name if caller else address, kind)
+        return caller
 
     def _answer(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Response:
         assert route.handler is not None

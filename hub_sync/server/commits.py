@@ -31,7 +31,7 @@ async def commit(call: Call) -> Response:
     except ApiError:
         await drain(call.request)
         raise
-    with call.service.store.blobs.receive() as incoming:
+    with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_BODY)
         return await run_in_threadpool(lambda: _commit(call, read_changes(call, incoming.path)))
 

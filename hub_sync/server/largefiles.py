@@ -43,11 +43,11 @@ def delete(call: Call) -> Response:
     if not isinstance(names, list) or not isinstance(wanted, dict):
         raise bad_request("'deletions' has to be {sha: [...], rewriteHistory}")
     store, git = call.service.store, call.git
-    with store.database.exclusive(), writing(store.root):
+    with store.database.exclusive() as db, writing(store.root):
         doomed = {str(name) for name in names} & store.reach.of_repo(call.repo.key)
         rewrite = bool(wanted.get("rewriteHistory", True))
         moved = rewrite_without(git, doomed) if rewrite else {}
-        store.collect(doomed, even_in=None if rewrite else call.repo.key)
+        store.collect(db, doomed, even_in=None if rewrite else call.repo.key)
     tell(call, call.repo, "update", "repo.content", moved=[(ref, *both) for ref, both in moved.items()])
     return JSONResponse({"deleted": sorted(doomed)})
 

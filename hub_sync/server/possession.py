@@ -58,5 +58,5 @@ def require_room(call: Call, size: int) -> None:
     if size > (room := room_of(call)):
         most = call.service.settings.max_pull_request_bytes
         raise too_large(
-            f"{size:,} bytes to upload, {max(room, 0):,} are left of the {most:,} of a pull request"
+            f"{size:,} bytes to upload, {max(room, 0):,} are left of the {most:,} for pull requests"
         )

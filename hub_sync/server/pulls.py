@@ -71,7 +71,7 @@ def merge(call: Call) -> Response:
 def delete_ref(call: Call) -> Response:
     """Delete the ref of a pull request that is over; what only it held is freed."""
     store = call.service.store
-    with store.database.exclusive(), writing(store.root):
+    with store.database.exclusive() as db, writing(store.root):
         about, ref = _about(call), f"refs/pr/{call.params['number']}"
         if about.is_open:
             raise bad_request(f"pull request #{about.number} is {about.status}: close it first")
@@ -80,7 +80,7 @@ def delete_ref(call: Call) -> Response:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")
         held = store.reach.of_heads(call.repo.key, [head])
         call.git.drop(ref)
-        store.collect(held)
+        store.collect(db, held)
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, None)])
     return JSONResponse({})
 

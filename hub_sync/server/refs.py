@@ -46,14 +46,14 @@ def super_squash(call: Call) -> Response:
     ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
     message = call.text("message", default=f"Super-squash branch '{branch}'")
     store = call.service.store
-    with store.database.exclusive(), writing(store.root):
+    with store.database.exclusive() as db, writing(store.root):
         head = call.git.ref(ref) if is_ref_name(ref) else None
         if head is None:
             raise no_revision(branch)
         files = call.git.files(head)
         new = call.git.commit(files, parents=[], message=message, author=call.person.name)
         call.git.move(ref, old=head, new=new)
-        store.collect(store.reach.of_heads(call.repo.key, [head]))
+        store.collect(db, store.reach.of_heads(call.repo.key, [head]))
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, new)])
     return JSONResponse({"commitOid": new})
 
@@ -73,12 +73,12 @@ def _create(call: Call, prefix: str, name: str, target: Revision) -> None:
 
 def _delete(call: Call, ref: str) -> None:
     store = call.service.store
-    with store.database.exclusive():
+    with store.database.exclusive() as db:
         head = call.git.ref(ref) if is_ref_name(ref) else None
         if head is None:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")
         call.git.drop(ref)
-        store.collect(store.reach.of_heads(call.repo.key, [head]))
+        store.collect(db, store.reach.of_heads(call.repo.key, [head]))
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, None)])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hub_sync.gates import Gates
 from hub_sync.people import People
+from hub_sync.server.limits import Limiter
 from hub_sync.server.signing import Signer
 from hub_sync.store import Store
 from hub_sync.webhooks import Deliveries, Webhooks
@@ -18,7 +19,8 @@ class Settings:
 
     max_file_bytes: int = 50_000_000_000  # the client's plain HTTP download takes no larger file
     max_pull_request_bytes: int = 50_000_000_000  # of all large files in one pull request
-    rate_limit: int = 10_000  # API requests of one caller in five minutes; 0 is no limit
+    rate_limit: int = 10_000  # API requests of one caller in a window; 0 is no limit
+    rate_window: int = 300  # seconds
 
 
 class Service:
@@ -30,6 +32,7 @@ class Service:
         self.webhooks = Webhooks(store.database)
         self.deliveries = Deliveries(self.webhooks, self.people)
         self.signer = Signer(_key(store))
+        self.limiter = Limiter(settings.rate_limit, settings.rate_window)
 
 
 def _key(store: Store) -> bytes:

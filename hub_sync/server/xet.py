@@ -1,8 +1,8 @@
 """Large files through Xet, as the stock client sends them: the upload half of its protocol.
 
 The client asks for a write token and the address of a space, posts xorbs there, and then a shard, on which
-each of its files is put together and kept as a blob if its sha256 is right. The commit comes after that, as with
-Git LFS. Downloads are plain HTTP: no answer of this Hub has the header that would make a client try Xet.
+each of its files is put together and kept as a blob if its sha256 is right. The commit comes after that, as
+with Git LFS. Downloads are plain HTTP: no answer of this Hub has the header that would make a client try Xet.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def put_xorb(call: Call) -> Response:
     if spaces.size(facts["space"]) > facts["room"] + SLACK:
         await drain(call.request)
         raise too_large(f"more than {facts['room']:,} bytes in one upload")
-    with call.service.store.blobs.receive() as incoming:
+    with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_XORB)
         await run_in_threadpool(spaces.keep, facts["space"], xorb, incoming)
     return JSONResponse({"was_inserted": True})
@@ -60,7 +60,7 @@ async def put_xorb(call: Call) -> Response:
 async def post_shard(call: Call) -> Response:
     """Make blobs of the files that a shard describes."""
     facts = _facts(call)
-    with call.service.store.blobs.receive() as incoming:
+    with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_SHARD)
         await run_in_threadpool(_rebuild, call, facts, incoming.path)
     if "/v1/" in call.request.url.path:
