@@ -15,6 +15,7 @@ from types import TracebackType
 from coldfusion.errors import NotOnHub, writing
 
 CHUNK, BATCH = 4 << 20, 1 << 20  # bytes
+Piece = bytes | memoryview
 ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a process that died
 
 
@@ -32,18 +33,23 @@ class Incoming:
         self._hasher = ThreadPoolExecutor(max_workers=1) if hashed else None
         self._hashing: Future[None] | None = None
 
-    def write(self, data: bytes) -> None:
+    def write(self, *pieces: Piece) -> None:
         """Append."""
         before = self._hashing
         if self._hasher:
-            self._hashing = self._hasher.submit(self._digest.update, data)
+            self._hashing = self._hasher.submit(self._hash, pieces)
         with writing(self._store.root):
-            view = memoryview(data)
-            while view:  # an unbuffered write may be short
-                view = view[self._file.write(view) :]
-        self.size += len(data)
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:  # an unbuffered write may be short
+                    view = view[self._file.write(view) :]
+                self.size += len(piece)
         if before:
-            before.result()  # so that no more than two pieces are in memory
+            before.result()  # so that no more is in memory than what is hashed and what is written
+
+    def _hash(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
 
     def sha256(self) -> str:
         """Of what was written so far, in hex."""
@@ -138,15 +144,14 @@ class BlobStore:
         return self.root / sha256[:2] / sha256[2:4] / sha256
 
 
-def batched(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """The same bytes in pieces that are worth a thread's while."""
-    waiting: list[bytes | memoryview] = []
+def batched(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """The same pieces, as many at once as are worth a thread's while."""
+    waiting: list[Piece] = []
     size = 0
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         if size >= BATCH:
-            yield b"".join(waiting)
-            waiting.clear()
-            size = 0
-    yield b"".join(waiting)
+            yield waiting
+            waiting, size = [], 0
+    yield waiting

@@ -70,8 +70,8 @@ class Spaces:
                 raise XetError(f"xorb {xorb} was not uploaded")
         os.utime(self._folder(space))
         with blobs.receive() as incoming:
-            for piece in batched(self._content(space, recipe)):
-                incoming.write(piece)
+            for pieces in batched(self._content(space, recipe)):
+                incoming.write(*pieces)
             if incoming.sha256() != recipe.sha256:
                 raise XetError(f"what was uploaded is {incoming.sha256()}, not {recipe.sha256}")
             incoming.keep()

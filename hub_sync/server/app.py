@@ -53,6 +53,8 @@ class App:
         request = Request(scope, receive)
         response = await self._respond(request)
         response.headers.update(getattr(request.state, "limits", {}))
+        if getattr(request.state, "close", False):
+            response.headers["Connection"] = "close"
         response.headers["X-Request-Id"] = request_id(request.headers)
         await response(scope, receive, send)
 

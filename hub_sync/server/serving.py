@@ -15,6 +15,7 @@ import uvicorn
 
 from coldfusion.errors import ColdFusionError, ConfigError
 from hub_sync.server.app import App
+from hub_sync.server.fastlane import Protocol
 from hub_sync.server.service import Service, Settings
 from hub_sync.store import Store
 
@@ -28,6 +29,7 @@ def serve(root: Path, *, host: str, port: int, tls: tuple[Path, Path] | None, se
     store = Store(root)
     config = uvicorn.Config(
         App(Service(store, settings)),
+        http=Protocol,
         lifespan="off",
         log_level="warning",
         access_log=False,

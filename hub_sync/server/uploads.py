@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -13,12 +14,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from coldfusion.errors import writing
-from hub_sync.blobs import CHUNK, Incoming
+from hub_sync.blobs import Incoming
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, bad_request, unknown, unprocessable
 from hub_sync.server.possession import Possession, note_upload, require_room
 from hub_sync.server.preupload import size_of
-from hub_sync.server.receiving import check_length, receive
+from hub_sync.server.receiving import announced, receive
 from hub_sync.server.routing import Need, Route
 
 ONE_PIECE = 1 << 30  # bytes; a larger file is sent in parts, of which a lost one is sent again
@@ -67,7 +68,7 @@ def _answer(call: Call, theirs: Possession, wanted: dict[str, Any], in_parts: bo
 async def put(call: Call) -> Response:
     """The whole file in one piece."""
     facts = _facts(call, "put")
-    check_length(call.request, facts["size"])
+    _check_length(call, facts["size"])
     with call.service.store.blobs.receive() as incoming:
         await receive(call.request, incoming.write, most=facts["size"])
         await run_in_threadpool(_keep, call, incoming, facts)
@@ -79,20 +80,21 @@ async def put_part(call: Call) -> Response:
     facts = _facts(call, "part")
     start = (facts["number"] - 1) * PART
     size = min(PART, facts["size"] - start)
-    check_length(call.request, size)
+    _check_length(call, size)
     path = _partial(call, facts)
     with writing(call.service.store.root):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     position = start
 
-    def write(data: bytes) -> None:
+    def write(*pieces: bytes) -> None:
         nonlocal position
         with writing(call.service.store.root):
-            view = memoryview(data)
-            while view:
-                done = os.pwrite(handle, view, position)
-                view, position = view[done:], position + done
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    done = os.pwrite(handle, view, position)
+                    view, position = view[done:], position + done
 
     try:
         received = await receive(call.request, write, most=size)
@@ -111,10 +113,11 @@ def complete(call: Call) -> Response:
         if call.service.store.blobs.has(facts["oid"]):
             return JSONResponse({})  # the answer to the first request got lost
         raise unknown("this upload")
-    with path.open("rb") as parts, call.service.store.blobs.receive() as incoming:
-        while chunk := parts.read(CHUNK):
-            incoming.write(chunk)
-        _keep(call, incoming, facts)
+    with path.open("rb") as parts, writing(call.service.store.root):
+        _check(facts, path.stat().st_size, hashlib.file_digest(parts, "sha256").hexdigest())
+        os.fsync(parts.fileno())
+        note_upload(call.service, facts["oid"], facts["user"], facts["size"])
+        call.service.store.blobs.adopt(path, facts["oid"])
     path.unlink(missing_ok=True)
     return JSONResponse({})
 
@@ -128,10 +131,20 @@ def verify(call: Call) -> Response:
 
 
 def _keep(call: Call, incoming: Incoming, facts: dict[str, Any]) -> None:
-    if (incoming.size, incoming.sha256()) != (facts["size"], facts["oid"]):
-        raise unprocessable(f"what arrived is not {facts['oid']} but {incoming.sha256()}: send it again")
+    _check(facts, incoming.size, incoming.sha256())
     note_upload(call.service, facts["oid"], facts["user"], facts["size"])
     incoming.keep()
+
+
+def _check_length(call: Call, expected: int) -> None:
+    """Refuse a body that says at once that it is not as large as it should be."""
+    if (size := announced(call.request)) not in (None, expected):
+        raise bad_request(f"{size:,} bytes are announced where {expected:,} are expected")
+
+
+def _check(facts: dict[str, Any], size: int, sha256: str) -> None:
+    if (size, sha256) != (facts["size"], facts["oid"]):
+        raise unprocessable(f"what arrived is not {facts['oid']} but {sha256}: send it again")
 
 
 def _facts(call: Call, purpose: str) -> dict[str, Any]:

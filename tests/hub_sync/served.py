@@ -19,6 +19,7 @@ from huggingface_hub.utils import httpx
 
 from hub_sync.people import Org, People, Person
 from hub_sync.server.app import App
+from hub_sync.server.fastlane import Protocol
 from hub_sync.server.service import Service, Settings
 from hub_sync.store import Store
 
@@ -79,7 +80,7 @@ def in_process(root: Path, *options: str) -> Iterator[tuple[Hub, subprocess.Pope
 def in_thread(root: Path, **settings: int) -> Iterator[Hub]:
     """The same application, started in no time."""
     app = App(Service(populate(root), Settings(**settings)))
-    config = uvicorn.Config(app, port=0, lifespan="off", log_level="warning", access_log=False)
+    config = uvicorn.Config(app, http=Protocol, port=0, lifespan="off", log_level="warning", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -1,15 +1,26 @@
 """Large files through Git LFS, and how large they may be."""
 
 import hashlib
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from hub_sync.server import uploads
+from hub_sync.server import fastlane, uploads
 from tests.hub_sync.served import Hub, add, in_thread, noise
 
 pytestmark = pytest.mark.usefixtures("lfs")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.time() + 10
+    while not condition():
+        assert time.time() < end
+        time.sleep(0.01)
 
 
 def batch(hub: Hub, repo: str, data: bytes, who: str = "alice") -> dict[str, dict[str, str]]:
@@ -26,6 +37,29 @@ def test_a_large_file_goes_up_and_comes_down(hub: Hub) -> None:
     repo, data = hub.new_repo(), noise(3_000_000)
     hub.api().create_commit(repo, [add("model.safetensors", data)], commit_message="m")
     assert hub.read(repo, "model.safetensors") == data
+
+
+def test_a_body_that_is_read_past_the_web_server_arrives_whole(hub: Hub) -> None:
+    repo, data = hub.new_repo(), noise(fastlane.LARGE + 12_345)
+    href = batch(hub, repo, data)["upload"]["href"]
+    with hub.http() as http:
+        answer = http.put(href, content=data)
+        assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        assert http.put(href, content=data[1:] + data[:1]).status_code == 422
+        assert http.put(href, content=data).status_code == 200
+    hub.api().create_commit(repo, [add("model.safetensors", data)], commit_message="m")
+    assert hub.read(repo, "model.safetensors") == data
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(hub: Hub) -> None:
+    address, incoming = urlsplit(hub.endpoint), hub.root / "blobs" / "incoming"
+    for size in (1 << 16, 2 * fastlane.LARGE):
+        href = urlsplit(batch(hub, hub.new_repo(), noise(size))["upload"]["href"])
+        head = f"PUT {href.path}?{href.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall(head.encode() + bytes(size // 2))
+            wait_until(lambda: any(incoming.iterdir()))
+        wait_until(lambda: not any(incoming.iterdir()))
 
 
 def test_what_is_not_what_it_should_be_is_refused(hub: Hub) -> None:
