@@ -68,9 +68,9 @@ class GitRepo:
         self._repo = Repo(str(path))
         self._turn = threading.Lock()  # dulwich reads packs through one shared file position
         self.facts = lru_cache(maxsize=4096)(self._read_facts)
-        self.described = lru_cache(maxsize=1 << 16)(self._describe)
-        self.entries = lru_cache(maxsize=64)(self._read_entries)
-        self.folder = lru_cache(maxsize=4096)(self._read_folder)
+        self.described = lru_cache(maxsize=1 << 14)(self._describe)
+        self.entries = lru_cache(maxsize=16)(self._read_entries)
+        self.folder = lru_cache(maxsize=1024)(self._read_folder)
 
     # refs
 

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -30,6 +31,7 @@ from hub_sync.schema import VERSION
 from hub_sync.spaces import Spaces
 
 MARK = "hub.sqlite3"
+OPEN_REPOS = 256  # what is remembered of so many repos makes looking at them quick
 
 
 class Store:
@@ -44,7 +46,7 @@ class Store:
         self.discussions, self.repos = Discussions(self.database), Repos(self.database)
         self.spaces = Spaces(self.database, root / "xet")
         self.reach = Reach(self.git)
-        self._gits: dict[str, GitRepo] = {}
+        self._gits: OrderedDict[str, GitRepo] = OrderedDict()
         self._opening = threading.Lock()
         self._bring_up_to_date()
 
@@ -54,6 +56,9 @@ class Store:
             if key not in self._gits:
                 with writing(self.root):
                     self._gits[key] = GitRepo(self._folder(key))
+            self._gits.move_to_end(key)
+            if len(self._gits) > OPEN_REPOS:
+                self._gits.popitem(last=False)
             return self._gits[key]
 
     def free_number(self, db: sqlite3.Connection, key: str) -> int:
@@ -93,7 +98,7 @@ class Store:
             remove_repo(db, key)
             doomed = self.root / "repos" / f"deleted-{uuid.uuid4().hex}"
             self._folder(key).rename(doomed)
-            self._gits.pop(key, None)
+            self._forget(key)
             self.collect(db, had)
         shutil.rmtree(doomed, ignore_errors=True)
 
@@ -131,9 +136,13 @@ class Store:
             if source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)
-        self._gits.pop(old, None)
-        self._gits.pop(new, None)
+        self._forget(old)
+        self._forget(new)
         finish_move(db, old, new)
+
+    def _forget(self, key: str) -> None:
+        with self._opening:
+            self._gits.pop(key, None)
 
     def _folder(self, key: str) -> Path:
         return self.root / "repos" / f"{key}.git"

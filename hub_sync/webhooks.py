@@ -22,7 +22,8 @@ from hub_sync.repos import RepoRow
 
 DOMAINS = ("repo", "discussion")
 TRIES, PATIENCE = 3, 10.0  # and seconds to wait for an answer
-BACKLOG = 10_000  # undelivered payloads; more are dropped
+LINES = 4  # in which payloads wait
+BACKLOG = 2_500  # payloads in one of them; more are dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +71,16 @@ class Webhooks:
 
 
 class Deliveries:
-    """Sends payloads, one after the other, without anybody waiting for it."""
+    """Sends payloads, those of one webhook in their order, without anybody waiting for it.
+
+    In several lines, so that an address that does not answer delays few others.
+    """
 
     def __init__(self, webhooks: Webhooks, people: People) -> None:
         self._webhooks, self._people = webhooks, people
-        self._waiting = queue.Queue[tuple[Webhook, bytes]](BACKLOG)
-        threading.Thread(target=self._deliver, daemon=True, name="webhooks").start()
+        self._waiting = [queue.Queue[tuple[Webhook, bytes]](BACKLOG) for _ in range(LINES)]
+        for line in self._waiting:
+            threading.Thread(target=_deliver, args=(line,), daemon=True, name="webhooks").start()
 
     def send(self, repo: RepoRow, payload: Mapping[str, Any]) -> None:
         """Tell everybody who wants to know and may: a private repo's news are for its owner's webhooks."""
@@ -84,21 +89,23 @@ class Deliveries:
             may_know = theirs if not repo.private else theirs & {repo.namespace.lower()}
             if may_know and webhook.wants(repo, payload["event"]["scope"]):
                 whole = {**payload, "webhook": {"id": webhook.id, "version": 3}}
-                if not self._waiting.full():
-                    self._waiting.put((webhook, json.dumps(whole).encode()))
+                line = self._waiting[int(webhook.id, 16) % LINES]
+                if not line.full():
+                    line.put((webhook, json.dumps(whole).encode()))
 
-    def _deliver(self) -> None:
-        opener = urllib.request.build_opener(_NoRedirect)
-        while True:
-            webhook, body = self._waiting.get()
-            headers = {"Content-Type": "application/json", "X-Webhook-Secret": webhook.secret}
-            for attempt in range(TRIES):
-                request = urllib.request.Request(webhook.url, data=body, headers=headers, method="POST")
-                try:
-                    opener.open(request, timeout=PATIENCE).close()
-                    break
-                except (OSError, ValueError):
-                    time.sleep(2.0**attempt)
+
+def _deliver(line: queue.Queue[tuple[Webhook, bytes]]) -> None:
+    opener = urllib.request.build_opener(_NoRedirect)
+    while True:
+        webhook, body = line.get()
+        headers = {"Content-Type": "application/json", "X-Webhook-Secret": webhook.secret}
+        for attempt in range(TRIES):
+            request = urllib.request.Request(webhook.url, data=body, headers=headers, method="POST")
+            try:
+                opener.open(request, timeout=PATIENCE).close()
+                break
+            except (OSError, ValueError):
+                time.sleep(2.0**attempt)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -102,7 +102,7 @@ def _belongs(caller: Person | None, repo: RepoRow) -> bool:
 
 def _moved(request: Request, params: dict[str, str], repo: RepoRow) -> ApiError:
     """307 to the same page of the repo's new name."""
-    path = request.scope["raw_path"].decode("ascii")
+    path = request.scope["raw_path"].decode("latin-1")
     old = f"/{params['namespace']}/{params['name']}"
     start = path.index(old) if old in path else 0
     target = f"{path[:start]}/{repo.id}{path[start + len(old) :]}"

@@ -60,7 +60,7 @@ class App:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            route, params = self._router.match(request.method, request.scope["raw_path"].decode("ascii"))
+            route, params = self._router.match(request.method, request.scope["raw_path"].decode("latin-1"))
             if route.stream:
                 call = await run_in_threadpool(self._enter, request, route, params, b"")
                 return await route.stream(call)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from hub_sync.attributes import ATTRIBUTES
 from hub_sync.repos import RepoRow, is_name, update_repo
-from hub_sync.server.access import may_see, repo_key, require, require_write
+from hub_sync.server.access import may_see, repo_key, require, require_contents, require_write
 from hub_sync.server.call import Call
 from hub_sync.server.cards import card_of
 from hub_sync.server.events import tell
@@ -125,7 +125,7 @@ def listing(call: Call) -> Response:
 
 def auth_check(call: Call) -> Response:
     """Whether the caller may read the files of a repo; with /write, whether they may change them."""
-    require(call.service, call.caller, Need.SPEAK, call.repo)
+    require_contents(call.service, call.caller, call.repo)
     if call.request.url.path.endswith("/auth-check/write"):
         require_write(call.caller, call.repo)
     return JSONResponse({})

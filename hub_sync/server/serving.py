@@ -31,6 +31,7 @@ def serve(root: Path, *, host: str, port: int, tls: tuple[Path, Path] | None, se
         App(Service(store, settings)),
         http=Protocol,
         lifespan="off",
+        ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,

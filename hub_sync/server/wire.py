@@ -57,6 +57,6 @@ def next_page(call: Call, items: Sequence[Any], *, size: int = PAGE) -> Response
     if start + size < len(items):
         others = [(k, v) for k, v in call.request.query_params.multi_items() if k != "cursor"]
         query = urlencode([*others, ("cursor", start + size)])
-        path = call.request.scope["raw_path"].decode("ascii")
+        path = call.request.scope["raw_path"].decode("latin-1")
         headers["Link"] = f'<{call.endpoint}{path}?{query}>; rel="next"'
     return JSONResponse(list(items[start : start + size]), headers=headers)

@@ -110,6 +110,14 @@ def test_ids_are_found_whatever_their_case(hub: Hub) -> None:
     assert hub.api().repo_info(repo.upper()).id == repo
 
 
+def test_auth_check_is_for_everybody(hub: Hub) -> None:
+    repo = hub.new_repo()
+    HfApi(endpoint=hub.endpoint, token=False).auth_check(repo)
+    hub.api().auth_check(repo, write=True)
+    with pytest.raises(HfHubHTTPError, match="Open a pull request"):
+        hub.api("bob").auth_check(repo, write=True)
+
+
 def test_errors_have_what_the_client_shows(hub: Hub) -> None:
     with hub.http() as http:
         answer = http.get("/api/models/alice/nowhere", headers={"X-Amzn-Trace-Id": "my-request"})

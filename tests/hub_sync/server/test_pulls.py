@@ -1,5 +1,6 @@
 """Merging pull requests, and freeing what they held."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ def test_a_merge_brings_the_changes_and_keeps_what_main_has_done_since(hub: Hub)
     assert (found.status, found.merge_commit_oid) == ("merged", api.repo_info(repo).sha)
     with pytest.raises(HfHubHTTPError, match="is merged"):
         api.change_discussion_status(repo, 1, "open")
+    checked = ["git", "--git-dir", str(hub.root / "repos" / f"{repo}.git"), "fsck", "--strict"]
+    subprocess.run(checked, check=True, capture_output=True)
 
 
 def test_a_conflict_is_told_and_not_merged(hub: Hub) -> None:
