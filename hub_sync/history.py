@@ -27,3 +27,16 @@ def merge_base(git: GitRepo, ours: Revision, theirs: Revision) -> Revision | Non
     """The newest commit that both come from."""
     known = {commit.revision for commit in git.history(ours)}
     return next((commit.revision for commit in git.history(theirs) if commit.revision in known), None)
+
+
+def is_reached(git: GitRepo, revision: Revision, heads: Iterable[Revision]) -> bool:
+    """Whether one of the heads is this commit or comes from it."""
+    waiting, seen = list(heads), set[Revision]()
+    while waiting:
+        found = waiting.pop()
+        if found == revision:
+            return True
+        if found not in seen:
+            seen.add(found)
+            waiting += git.facts(found).parents
+    return False

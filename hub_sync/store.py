@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from coldfusion.errors import HubError, StorageError, writing
+from coldfusion.errors import StorageError, writing
 from hub_sync.blobs import ABANDONED, BlobStore
 from hub_sync.database import Database
 from hub_sync.discussions import Discussions, highest_number
@@ -69,27 +69,32 @@ class Store:
         burnt = (int(number) for number in self.git(key).refs("refs/pr/"))
         return max(highest_number(db, key), *burnt, 0) + 1
 
-    def create(self, row: RepoRow, *, files: Mapping[str, bytes], author: str) -> None:
-        """A new repo with a first commit. HubError where somebody was faster.
+    def create(self, row: RepoRow, *, files: Mapping[str, bytes], author: str) -> bool:
+        """A new repo with a first commit; False where there is one.
 
         What a crash left of an earlier try is taken over.
         """
         with self.database.exclusive() as db, writing(self.root):
             if self.repos.find(row.key):
-                raise HubError(f"{row.id} is there already")
+                return False
             git = self.git(row.key)
             if git.ref(MAIN) is None:
                 tree = {path: git.add(data) for path, data in files.items()}
                 first = git.commit(tree, parents=[], message="initial commit", author=author)
                 git.move(MAIN, old=None, new=first)
             add_repo(db, row)
+        return True
 
-    def move(self, old: str, new: str) -> None:
-        """Rename a repo. The old name leads to the new one from now on."""
+    def move(self, old: str, new: str) -> bool:
+        """Rename a repo, so that the old name leads to the new one; False where there is one of that name."""
         with self.database.exclusive() as db:
+            found = self.repos.find(new)
+            if (found and found.key.lower() != old.lower()) or self._folder(new).exists():
+                return False
             start_move(db, old, new)
         with self.database.exclusive() as db:
             self._rename(db, old, new)
+        return True
 
     def delete(self, key: str) -> None:
         """Delete a repo for good, and the blobs that only it had."""

@@ -12,6 +12,7 @@ from coldfusion.errors import writing
 from coldfusion.records import Revision
 from hub_sync.discussions import Discussion, add_discussion, add_event
 from hub_sync.gitrepo import is_ref_name
+from hub_sync.history import is_reached
 from hub_sync.server.access import may_write, require_write
 from hub_sync.server.call import Call
 from hub_sync.server.events import tell, tell_discussion
@@ -44,11 +45,15 @@ def _check_rights(call: Call) -> None:
     ref = _target(call)
     if ref.startswith("refs/pr/"):
         about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
-        if not about.is_open:
-            raise forbidden(f"pull request #{about.number} is {about.status}: nothing can be added to it")
+        _require_open(about)
         if about.author.lower() == call.person.name.lower():
             return
     require_write(call.caller, call.repo)
+
+
+def _require_open(about: Discussion) -> None:
+    if not about.is_open:
+        raise forbidden(f"pull request #{about.number} is {about.status}: nothing can be added to it")
 
 
 def require_open_for_discussion(call: Call) -> None:
@@ -94,8 +99,8 @@ def _advance(
     about = None
     if ref.startswith("refs/pr/"):
         about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
-        size = sum(_new_blobs(call, new, about).values())
-        check_pull_request_size(call, size)
+        _require_open(about)  # once more, under the lock
+        check_pull_request_size(call, sum(_new_blobs(call, new, about).values()))
         add_event(db, about, "commit", author=call.person.name, data={"subject": changes.summary, "oid": new})
     call.git.move(ref, old=head, new=new)
     return about, new
@@ -159,8 +164,8 @@ def _new_blobs(call: Call, head: Revision, about: Discussion) -> dict[str, int]:
 def _is_published(call: Call, revision: Revision) -> bool:
     """Whether a branch or a tag reaches a commit: what nothing reaches may have lost its large files."""
     git = call.git
-    heads = (git.ref(kind + name) for kind in ("refs/heads/", "refs/tags/") for name in git.refs(kind))
-    return any(commit.revision == revision for head in heads if head for commit in git.history(head))
+    heads = [git.ref(kind + name) for kind in ("refs/heads/", "refs/tags/") for name in git.refs(kind)]
+    return is_reached(git, revision, [head for head in heads if head])
 
 
 def _is(given: str, head: Revision) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -149,15 +149,11 @@ def hide(call: Call) -> Response:
     return _change_comment(call, change)
 
 
-def changing(call: Call) -> AbstractContextManager[tuple[sqlite3.Connection, Discussion]]:
+@contextmanager
+def changing(call: Call) -> Iterator[tuple[sqlite3.Connection, Discussion]]:
     """The discussion in the path, while nobody else changes it."""
-
-    @contextmanager
-    def locked() -> Any:
-        with call.service.store.database.exclusive() as db:
-            yield db, _about(call)
-
-    return locked()
+    with call.service.store.database.exclusive() as db:
+        yield db, _about(call)
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -42,15 +42,17 @@ def create(call: Call) -> Response:
         raise bad_request(f"no repo can be called {name!r}: letters, digits, '-', '_' and '.', at most 96")
     row = RepoRow(key=repo_key(kind, f"{namespace}/{name}"), created_at=time.time())
     store = call.service.store
+    taken = ApiError(409, f"You already created this {kind} repo", body={"url": call.url(row)})
     if (found := store.repos.find(row.key)) and may_see(call.caller, found):
-        raise ApiError(409, f"You already created this {kind} repo", body={"url": call.url(found)})
+        raise taken
     require_write(call.caller, row)
     org = call.service.people.org(namespace)
     row = replace(row, private=_is_private(body, default=bool(org and org.private_repos)))
     files = {".gitattributes": ATTRIBUTES.encode()}
     if kind == "space":
         files["README.md"] = f"---\ntitle: {name}\nsdk: {body.get('sdk') or 'static'}\n---\n".encode()
-    store.create(row, files=files, author=call.person.name)
+    if not store.create(row, files=files, author=call.person.name):
+        raise taken
     tell(call, row, "create", "repo")
     return JSONResponse({"url": call.url(row), "name": row.id, "id": row.id})
 
@@ -68,9 +70,8 @@ def move(call: Call) -> Response:
     row, target = _named(call, str(call.json().get("fromRepo"))), str(call.json().get("toRepo"))
     new = replace(row, key=repo_key(row.kind, target))
     require_write(call.caller, new)
-    if call.service.store.repos.find(new.key) and new.key.lower() != row.key.lower():
+    if not call.service.store.move(row.key, new.key):
         raise conflict(f"A {row.kind} repository called {target} already exists")
-    call.service.store.move(row.key, new.key)
     tell(call, row, "move", "repo", moved_to=new)
     return JSONResponse({})
 

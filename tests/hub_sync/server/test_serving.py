@@ -151,7 +151,7 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_half_written(tmp_path:
         repo = hub.new_repo()
         kept = hub.api().create_commit(repo, [add("a.bin", noise(1000))], commit_message="m").oid
         hub.api("bob").create_commit(repo, [add("d.bin", noise(1000))], commit_message="mine", create_pr=True)
-        wanted = {"operation": "upload", "objects": [{"oid": "1" * 64, "size": 1 << 24}]}
+        wanted = {"operation": "upload", "objects": [{"oid": "1" * 64, "size": 1 << 30}]}
         with hub.http("alice") as http:
             found = http.post(f"/{repo}.git/info/lfs/objects/batch", json=wanted).json()
             href = found["objects"][0]["actions"]["upload"]["href"]
@@ -161,10 +161,11 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_half_written(tmp_path:
                 while not list((root / "blobs" / "incoming").iterdir()):
                     time.sleep(0.01)
                 server.kill()
-                yield bytes(1 << 22)
+                while True:
+                    yield bytes(1 << 22)
 
             with pytest.raises(httpx.TransportError):
-                http.put(href, content=half(), headers={"Content-Length": str(1 << 24)})
+                http.put(href, content=half(), headers={"Content-Length": str(1 << 30)})
     with in_process(root) as (hub, _):
         api = hub.api()
         assert api.repo_info(repo).sha == kept and len(hub.read(repo, "a.bin")) == 1000
