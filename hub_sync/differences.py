@@ -10,12 +10,12 @@ from dulwich.objects import ObjectID
 from coldfusion.records import Revision
 from hub_sync.gitrepo import GitRepo
 
-MAX_FILE = 1 << 15  # bytes of a file; comparing larger ones line by line may take minutes
+MAX_FILE, MAX_LINES = 1 << 15, 1000  # bytes and lines of a file; comparing longer ones may take minutes
 MAX_DIFF = 1 << 18  # characters
 
 
 def diff(git: GitRepo, old: Revision, new: Revision) -> str:
-    """What `new` has that `old` has not. Large and binary files are only named."""
+    """What `new` has that `old` has not. Long and binary files are only named."""
     before, after, found, size = git.files(old), git.files(new), list[str](), 0
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) != after.get(path):
@@ -35,6 +35,9 @@ def _file(git: GitRepo, path: str, old: ObjectID | None, new: ObjectID | None) -
         yield f"Binary files {names[0]} and {names[1]} differ\n"
         return
     before, after = sides[0].splitlines(keepends=True), sides[1].splitlines(keepends=True)
+    if max(len(before), len(after)) > MAX_LINES:
+        yield f"Files {names[0]} and {names[1]} differ\n"
+        return
     for line in difflib.unified_diff(before, after, names[0], names[1]):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 

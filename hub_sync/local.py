@@ -14,7 +14,7 @@ from pathlib import Path
 from coldfusion.errors import HubError, NotOnHub, StaleParent, writing
 from coldfusion.hub import PathInfo, Proposal
 from coldfusion.records import Revision
-from hub_sync.attributes import ATTRIBUTES, BINARY, is_large
+from hub_sync.attributes import ATTRIBUTES, BY_DEFAULT
 from hub_sync.discussions import Discussion, add_discussion, close_with_comment
 from hub_sync.gitrepo import MAIN, check_path
 from hub_sync.pointers import Pointer
@@ -123,7 +123,7 @@ class LocalHub:
         contents = {".gitattributes": ATTRIBUTES.encode()} if is_first else {}
         for path, source in files.items():
             check_path(path)
-            data = None if is_large(path, source.stat().st_size, BINARY) else source.read_bytes()
+            data = None if BY_DEFAULT.has(path, source.stat().st_size) else source.read_bytes()
             if data is None or Pointer.decode(
                 data
             ):  # a file that looks like a pointer would be taken for one

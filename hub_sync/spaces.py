@@ -46,7 +46,7 @@ class Spaces:
         return new
 
     def close(self, user: str, repo: str) -> None:
-        """The files were committed: the next upload starts afresh."""
+        """The files were committed, or something is wrong with them: the next upload starts afresh."""
         with self._database.exclusive() as db:
             db.execute("UPDATE xet_spaces SET done = 1 WHERE user = ? AND repo = ?", (user, repo))
 
@@ -84,7 +84,8 @@ class Spaces:
                 if self._idle(row["id"]) > (DONE if row["done"] else OPEN):
                     db.execute("DELETE FROM xet_spaces WHERE id = ?", (row["id"],))
             kept = {row["id"] for row in db.execute("SELECT id FROM xet_spaces")}
-        for folder in self._root.iterdir() if self._root.exists() else ():
+            folders = list(self._root.iterdir()) if self._root.exists() else []
+        for folder in folders:
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from hub_sync.server.call import Call
 from hub_sync.server.routing import Need, Route
 
 LONGEST = 1 << 16  # characters of metadata
-_FRONT = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n?---[ \t]*(?:\r?\n|$)", re.DOTALL)
+_FRONT = re.compile(r"\s*---[ \t]*\r?\n(?:(.*?)\r?\n)?---[ \t]*(?:\r?\n|$)", re.DOTALL)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "model-index": list,
     "tags": (list, str),
@@ -61,10 +61,11 @@ def parse(readme: str) -> dict[str, Any]:
     front = _FRONT.match(readme)
     if not front:
         return {}
-    if len(front[1]) > LONGEST:
+    metadata = front[1] or ""
+    if len(metadata) > LONGEST:
         raise ValueError(f"metadata of more than {LONGEST:,} characters")
     try:
-        card = yaml.load(front[1], Loader=_Loader)
+        card = yaml.load(metadata, Loader=_Loader)
     except (yaml.YAMLError, RecursionError) as exc:
         raise ValueError(" ".join(str(exc).split())) from exc
     if card is not None and not isinstance(card, dict):

@@ -49,7 +49,7 @@ def read_changes(call: Call, body: Path) -> Changes:
                 add = _add_file if key == "file" else _add_pointer
                 add(call, theirs, changes, value)
             elif key in ("deletedFile", "deletedFolder"):
-                changes.deleted.append(checked_path(str(value.get("path")).rstrip("/")))
+                changes.deleted.append(checked_path(str(value.get("path", "")).rstrip("/")))
             else:
                 raise bad_request(f"a commit has no lines with the key {key!r}")
     if not changes.summary.strip():

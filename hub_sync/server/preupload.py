@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from coldfusion.errors import HubError
 from coldfusion.records import Revision
-from hub_sync.attributes import is_large, lfs_patterns
+from hub_sync.attributes import LargeFiles
 from hub_sync.gitrepo import check_path
 from hub_sync.pointers import Pointer
 from hub_sync.server.call import Call
@@ -26,9 +26,9 @@ def preupload(call: Call) -> Response:
     if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
         raise bad_request("'files' has to be a list of {path, sample, size}")
     check_sizes(call, [size_of(file) for file in files])
-    patterns = lfs_patterns(_text_at(call, revision, ".gitattributes"))
+    large = LargeFiles.of(_text_at(call, revision, ".gitattributes"))
     ignored = Ignored(body.get("gitIgnore") or _text_at(call, revision, ".gitignore"))
-    answers = [_answer(call, revision, file, patterns) for file in files]
+    answers = [_answer(call, revision, file, large) for file in files]
     for answer in answers:
         answer["shouldIgnore"] = ignored.has(answer["path"])
     return JSONResponse({"files": answers})
@@ -65,18 +65,19 @@ def checked_path(path: object) -> str:
     As on the Hub a backslash is a letter like any other, but for one that would lead out of the folder on
     Windows; the client refuses to download the rest there.
     """
+    if not isinstance(path, str) or path.startswith("..\\"):
+        raise unprocessable(f"path {path!r} cannot be on the Hub")
     try:
-        check_path(str(path).replace("\\", "_") if not str(path).startswith("..\\") else "..")
+        check_path(path.replace("\\", "_"))
     except HubError as exc:
         raise unprocessable(f"path {path!r} cannot be on the Hub") from exc
-    return str(path)
+    return path
 
 
-def _answer(call: Call, revision: Revision, file: Mapping[str, Any], patterns: list[str]) -> dict[str, Any]:
+def _answer(call: Call, revision: Revision, file: Mapping[str, Any], large: LargeFiles) -> dict[str, Any]:
     path = checked_path(file.get("path"))
-    looks_like_pointer = Pointer.decode(_sample(file)) is not None
-    large = looks_like_pointer or is_large(path, size_of(file), patterns)
-    found: dict[str, Any] = {"path": path, "uploadMode": "lfs" if large else "regular"}
+    is_large = large.has(path, size_of(file)) or Pointer.decode(_sample(file)) is not None
+    found: dict[str, Any] = {"path": path, "uploadMode": "lfs" if is_large else "regular"}
     if sha := call.git.files(revision).get(path):
         pointer = call.git.described(sha)[1]
         found["oid"] = pointer.sha256 if pointer else sha.decode()

@@ -7,8 +7,9 @@ import math
 import os
 import re
 import uuid
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
@@ -84,25 +85,22 @@ async def put_part(call: Call) -> Response:
     path = _partial(call, facts)
     with writing(call.service.store.root):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    position = start
-
-    def write(*pieces: bytes) -> None:
-        nonlocal position
-        with writing(call.service.store.root):
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    done = os.pwrite(handle, view, position)
-                    view, position = view[done:], position + done
-
-    try:
-        received = await receive(call.request, write, most=size)
-    finally:
-        os.close(handle)
+        path.touch()
+        file = path.open("r+b", buffering=0)
+    with file:
+        file.seek(start)
+        received = await receive(call.request, partial(_write, call, file), most=size)
     if received != size:
         raise bad_request(f"{received:,} bytes arrived of a part of {size:,}")
     return Response(headers={"ETag": f'"{facts["upload"]}-{facts["number"]}"'})
+
+
+def _write(call: Call, file: IO[bytes], *pieces: bytes) -> None:
+    with writing(call.service.store.root):
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:  # an unbuffered write may be short
+                view = view[file.write(view) :]
 
 
 def complete(call: Call) -> Response:

@@ -30,7 +30,8 @@ def write_token(call: Call) -> Response:
     """Where this upload goes, and the token for it, in the headers and in the body."""
     require_room(call, 0)
     space = call.service.store.spaces.open(call.person.name, call.repo.key)
-    facts: dict[str, str | int] = {"user": call.person.name, "space": space, "room": room_of(call)}
+    facts: dict[str, str | int] = {"user": call.person.name, "repo": call.repo.key, "space": space}
+    facts["room"] = room_of(call)
     token, until = call.service.signer.sign("xet", **facts), int(time.time()) + LIFE
     address = f"{call.endpoint}/xet/{space}"
     headers = {
@@ -65,9 +66,8 @@ async def post_shard(call: Call) -> Response:
         await run_in_threadpool(_rebuild, call, facts, incoming.path)
     if "/v1/" in call.request.url.path:
         return JSONResponse({"result": 1})
-    line = (
-        json.dumps({"type": "result", "result": 1}) + "\n"
-    )  # v2: lines of progress, of which this is the last
+    # v2 answers with lines of progress, of which this is the last.
+    line = json.dumps({"type": "result", "result": 1}) + "\n"
     return Response(line, media_type="application/x-ndjson")
 
 
@@ -81,6 +81,7 @@ def _rebuild(call: Call, facts: dict[str, Any], shard: Path) -> None:
                 store.spaces.rebuild(facts["space"], recipe, store.blobs)
                 note_upload(call.service, recipe.sha256, facts["user"], recipe.size)
     except XetError as exc:
+        store.spaces.close(facts["user"], facts["repo"])  # the client would not send the same xorbs again
         raise bad_request(str(exc)) from exc
 
 

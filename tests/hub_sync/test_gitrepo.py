@@ -76,7 +76,9 @@ def test_a_diff_of_text_binary_large_and_very_much(git: GitRepo) -> None:
         "diff --git a/b b/b\nBinary files a/b and b/b differ\n"
         "diff --git a/c b/c\nBinary files /dev/null and b/c differ\n"
     )
-    many = commit(git, {f"{number:02}": "x\n" * 10_000 for number in range(20)}, old)
+    long = commit(git, {"a": "x\n" * 1001, "b": "\0"}, old)
+    assert diff(git, old, long).endswith("Files a/a and b/a differ\n")
+    many = commit(git, {f"{number:03}": f"{'x' * 30}\n" * 900 for number in range(20)}, old)
     found = diff(git, old, many)
     assert len(found) < MAX_DIFF + 100 and found.endswith("... the rest is left out\n")
 

@@ -13,6 +13,7 @@ from tests.hub_sync.served import Hub, add
         ("---\nlicense: mit\n---\nText", {"license": "mit"}),
         ("\n---\r\ntags: [a, b]\r\n---\r\n", {"tags": ["a", "b"]}),
         ("---\n---\n", {}),
+        ("---\na: b---\nc: d\n---\n", {"a": "b---", "c": "d"}),
         ("---\ndate: 2024-01-02\n---\n", {"date": "2024-01-02"}),
         ("# title\n---\na: 1\n---\n", {}),
     ],
