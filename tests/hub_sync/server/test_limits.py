@@ -42,7 +42,7 @@ def test_the_client_is_told_and_waits(tmp_path: Path) -> None:
         assert error.value.response.status_code == 429
         for _ in range(6):  # lists wait as the headers say, and go on
             assert list(hub.api("bob").list_repo_tree(repo))
-        assert 1 < time.time() - start < 20
+        assert time.time() - start > 1
 
 
 def test_guesses_at_tokens_count_against_the_address(tmp_path: Path) -> None:
