@@ -14,7 +14,7 @@ from types import TracebackType
 
 from coldfusion.errors import NotOnHub, writing
 
-CHUNK, BATCH = 4 << 20, 1 << 20  # bytes
+CHUNK, BATCH, FLUSH = 4 << 20, 1 << 20, 64 << 20  # bytes
 Piece = bytes | memoryview
 ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a process that died
 
@@ -22,7 +22,8 @@ ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a proce
 class Incoming:
     """A file that is being written into the store. It becomes a blob by `keep`, or it goes away.
 
-    Use it as a context manager. Another thread hashes what was written while the next piece is written.
+    Use it as a context manager. One more thread hashes what was written while the next piece is written, and
+    another one sees to it that the disk does not get all of a large file at the end.
     """
 
     def __init__(self, store: BlobStore, *, hashed: bool) -> None:
@@ -31,7 +32,11 @@ class Incoming:
         self.path, self.size = Path(name), 0
         self._file, self._digest = os.fdopen(handle, "wb", buffering=0), hashlib.sha256()
         self._hasher = ThreadPoolExecutor(max_workers=1) if hashed else None
-        self._hashing: Future[None] | None = None
+        self._flusher = ThreadPoolExecutor(max_workers=1) if hashed else None
+        self._hashing, self._flushing = Future[None](), Future[None]()
+        self._flushed = 0  # bytes, or on their way
+        self._hashing.set_result(None)
+        self._flushing.set_result(None)
 
     def write(self, *pieces: Piece) -> None:
         """Append."""
@@ -44,8 +49,14 @@ class Incoming:
                 while view:  # an unbuffered write may be short
                     view = view[self._file.write(view) :]
                 self.size += len(piece)
-        if before:
-            before.result()  # so that no more is in memory than what is hashed and what is written
+            self._flush()
+        before.result()  # so that no more is in memory than what is hashed and what is written
+
+    def _flush(self) -> None:
+        if self._flusher and self.size - self._flushed >= FLUSH and self._flushing.done():
+            self._flushing.result()
+            self._flushed = self.size
+            self._flushing = self._flusher.submit(os.fdatasync, self._file.fileno())
 
     def _hash(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
@@ -53,13 +64,13 @@ class Incoming:
 
     def sha256(self) -> str:
         """Of what was written so far, in hex."""
-        if self._hashing:
-            self._hashing.result()
+        self._hashing.result()
         return self._digest.hexdigest()
 
     def keep(self) -> str:
         """Make it a blob; its sha256. All or nothing: it is on the disk before it has its name."""
         with writing(self._store.root):
+            self._flushing.result()
             os.fsync(self._file.fileno())
             self._file.close()
             self._store.adopt(self.path, self.sha256())
@@ -71,8 +82,9 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._hasher:
-            self._hasher.shutdown()
+        for thread in (self._hasher, self._flusher):
+            if thread:
+                thread.shutdown()
         self._file.close()
         self.path.unlink(missing_ok=True)
 
