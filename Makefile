@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint types slow clean
+.PHONY: demo test lint types slow conformance clean
 
 demo: $(READY)
 	$(BIN)/coldfusion demo
@@ -20,6 +20,10 @@ types: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+conformance: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[conformance]'
+	$(BIN)/python tests/conformance/run.py
 
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv; this takes some minutes the first time"

@@ -18,6 +18,7 @@ import typer
 
 from coldfusion import __version__
 from coldfusion.errors import ColdFusionError, ConfigError
+from hub_sync.cli import serve, users
 
 if TYPE_CHECKING:
     from experiments.progress import RunProgress
@@ -86,19 +87,29 @@ def simulate(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="fuse: time and peak memory of fusing deltas.")],
-    parameters: Annotated[int, typer.Option(help="Of the model.")] = 125_000_000,
-    contributions: Annotated[list[int] | None, typer.Option(help="How many; may be repeated.")] = None,
-    codec: Annotated[str, typer.Option(help="Of the deltas.")] = "exact",
+    name: Annotated[str, typer.Argument(help="fuse: fusing deltas. serve: a large file up and down.")],
+    parameters: Annotated[int, typer.Option(help="fuse: of the model.")] = 125_000_000,
+    contributions: Annotated[list[int] | None, typer.Option(help="fuse: how many; may be repeated.")] = None,
+    codec: Annotated[str, typer.Option(help="fuse: of the deltas.")] = "exact",
+    megabytes: Annotated[int, typer.Option(help="serve: of the file.", min=1)] = 500,
 ) -> None:
-    """What things cost on this machine."""
-    if name != "fuse":
-        raise ConfigError(f"no benchmark {name!r}; known: fuse")
+    """What things cost on this machine: time, memory, ratios."""
     from rich.console import Console
 
-    from experiments.bench import bench_fuse
+    if name == "fuse":
+        from experiments.bench import bench_fuse
 
-    Console().print(bench_fuse(parameters, contributions or [8, 16], codec))
+        Console().print(bench_fuse(parameters, contributions or [8, 16], codec))
+    elif name == "serve":
+        from experiments.bench_serve import bench_serve
+
+        Console().print(bench_serve(megabytes))
+    else:
+        raise ConfigError(f"no benchmark {name!r}; known: fuse, serve")
+
+
+app.command()(serve)
+app.add_typer(users, name="users", no_args_is_help=True)
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlparse
 from coldfusion.errors import NotOnHub
 from coldfusion.hub import Hub
 from hub_sync.local import LocalHub
-
-MARK = "hub.sqlite3"
+from hub_sync.store import MARK
 
 
 def open_hub(address: str) -> Hub:

@@ -6,12 +6,87 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 
 from coldfusion.errors import NotOnHub, writing
 
-CHUNK = 4 << 20  # bytes
+CHUNK, BATCH, FLUSH = 4 << 20, 1 << 20, 64 << 20  # bytes
+Piece = bytes | memoryview
 ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a process that died
+
+
+class Incoming:
+    """A file that is being written into the store. It becomes a blob by `keep`, or it goes away.
+
+    Use it as a context manager. One more thread hashes what was written while the next piece is written, and
+    another one sees to it that the disk does not get all of a large file at the end.
+    """
+
+    def __init__(self, store: BlobStore, *, hashed: bool) -> None:
+        self._store = store
+        handle, name = tempfile.mkstemp(dir=store.incoming)
+        self.path, self.size = Path(name), 0
+        self._file, self._digest = os.fdopen(handle, "wb", buffering=0), hashlib.sha256()
+        self._hasher = ThreadPoolExecutor(max_workers=1) if hashed else None
+        self._flusher = ThreadPoolExecutor(max_workers=1) if hashed else None
+        self._hashing, self._flushing = Future[None](), Future[None]()
+        self._flushed = 0  # bytes, or on their way
+        self._hashing.set_result(None)
+        self._flushing.set_result(None)
+
+    def write(self, *pieces: Piece) -> None:
+        """Append."""
+        before = self._hashing
+        if self._hasher:
+            self._hashing = self._hasher.submit(self._hash, pieces)
+        with writing(self._store.root):
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:  # an unbuffered write may be short
+                    view = view[self._file.write(view) :]
+                self.size += len(piece)
+            self._flush()
+        before.result()  # so that no more is in memory than what is hashed and what is written
+
+    def _flush(self) -> None:
+        if self._flusher and self.size - self._flushed >= FLUSH and self._flushing.done():
+            self._flushing.result()
+            self._flushed = self.size
+            self._flushing = self._flusher.submit(os.fdatasync, self._file.fileno())
+
+    def _hash(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._digest.update(piece)
+
+    def sha256(self) -> str:
+        """Of what was written so far, in hex."""
+        self._hashing.result()
+        return self._digest.hexdigest()
+
+    def keep(self) -> str:
+        """Make it a blob; its sha256. All or nothing: it is on the disk before it has its name."""
+        with writing(self._store.root):
+            self._flushing.result()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._store.adopt(self.path, self.sha256())
+        return self.sha256()
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for thread in (self._hasher, self._flusher):
+            if thread:
+                thread.shutdown()
+        self._file.close()
+        self.path.unlink(missing_ok=True)
 
 
 class BlobStore:
@@ -19,25 +94,38 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._incoming = root / "incoming"
+        self.incoming = root / "incoming"
 
     def put(self, source: Path) -> tuple[str, int]:
         """Store a copy of `source`: (sha256 in hex, size in bytes). All or nothing."""
+        self.forget_abandoned()
+        with source.open("rb") as reader, self.receive() as incoming:
+            while chunk := reader.read(CHUNK):
+                incoming.write(chunk)
+            return incoming.keep(), incoming.size
+
+    @contextmanager
+    def receive(self, *, hashed: bool = True) -> Iterator[Incoming]:
+        """A file to write into the store; without its hash it cannot be kept, but it is faster."""
         with writing(self.root):
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            self._forget_abandoned()
-            handle, name = tempfile.mkstemp(dir=self._incoming)
-            partial = Path(name)
-            try:
-                digest, size = _copy(source, handle)
-                target = self._path(digest)
-                if not target.exists():
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    partial.chmod(0o444)
-                    os.replace(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
-        return digest, size
+            self.incoming.mkdir(parents=True, exist_ok=True)
+            incoming = Incoming(self, hashed=hashed)
+        with incoming:
+            yield incoming
+
+    def adopt(self, complete: Path, sha256: str) -> None:
+        """Take a file with this content, which lies on the same file system, as the blob."""
+        target = self._path(sha256)
+        if target.exists():
+            os.utime(target)  # somebody is about to use it: too young to be collected
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        complete.chmod(0o444)
+        os.replace(complete, target)
+
+    def has(self, sha256: str) -> bool:
+        """Whether the blob is here."""
+        return self._path(sha256).exists()
 
     def path(self, sha256: str) -> Path:
         """Where the blob lies; to be read, never written. Raises NotOnHub."""
@@ -46,22 +134,36 @@ class BlobStore:
             raise NotOnHub(f"no blob {sha256} in {self.root}")
         return path
 
+    def all(self) -> Iterator[Path]:
+        """Every blob; its name is its sha256."""
+        yield from self.root.glob("??/??/*")
+
+    def remove(self, sha256: str) -> None:
+        """Free a blob that nothing points at any more."""
+        self._path(sha256).unlink(missing_ok=True)
+
+    def forget_abandoned(self) -> None:
+        """Sweep up what processes that died left unfinished."""
+        if not self.incoming.exists():
+            return
+        with writing(self.root):
+            for path in self.incoming.iterdir():
+                with suppress(FileNotFoundError):  # somebody else sweeps too
+                    if time.time() - path.stat().st_mtime > ABANDONED:
+                        path.unlink()
+
     def _path(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256[2:4] / sha256
 
-    def _forget_abandoned(self) -> None:
-        for path in self._incoming.iterdir():
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink(missing_ok=True)
 
-
-def _copy(source: Path, handle: int) -> tuple[str, int]:
-    """Copy into the open descriptor and close it; (sha256, bytes) of what is on the disk then."""
-    digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, os.fdopen(handle, "wb") as writer:
-        while chunk := reader.read(CHUNK):
-            digest.update(chunk)
-            size += writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-    return digest.hexdigest(), size
+def batched(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """The same pieces, as many at once as are worth a thread's while."""
+    waiting: list[Piece] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= BATCH:
+            yield waiting
+            waiting, size = [], 0
+    yield waiting

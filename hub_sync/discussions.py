@@ -1,103 +1,97 @@
-"""Pull requests' discussions in SQLite: number, title, author, status, events. Survives a SIGKILL.
+"""Discussions and pull requests: number, title, author, status, events. One counter per repo.
 
-The database is also the store's lock: whoever is inside `exclusive` is the only one that moves refs.
+What changes them takes the connection of `Database.exclusive`, because a pull request's row and its git ref
+are written under one lock.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from coldfusion.errors import NotOnHub, StorageError, writing
+from coldfusion.errors import NotOnHub
+from hub_sync.database import Database
 
-PATIENCE = 60.0  # seconds to wait for another process's write
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS discussions (
-    repo TEXT NOT NULL, number INTEGER NOT NULL, title TEXT NOT NULL, author TEXT NOT NULL,
-    status TEXT NOT NULL, is_pull_request INTEGER NOT NULL, created_at REAL NOT NULL,
-    PRIMARY KEY (repo, number)
-);
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, repo TEXT NOT NULL, number INTEGER NOT NULL, type TEXT NOT NULL,
-    author TEXT NOT NULL, created_at REAL NOT NULL, data TEXT NOT NULL,
-    FOREIGN KEY (repo, number) REFERENCES discussions (repo, number)
-);
-CREATE INDEX IF NOT EXISTS events_of ON events (repo, number);
-"""
+_COLUMNS = (
+    "SELECT d.repo, d.number, d.title, d.author, d.status, d.is_pull_request, d.created_at,"
+    " p.base, p.merge_commit FROM discussions d LEFT JOIN pull_requests p USING (repo, number)"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Discussion:
-    """One row: a pull request (or an issue) of one repo."""
+    """One row: a pull request or an ordinary discussion of one repo."""
 
+    repo: str
     number: int
     title: str
     author: str
     status: str  # open, closed, merged or draft
+    is_pull_request: bool
+    created_at: float  # seconds since 1970
+    base: str | None = None  # of a pull request: the ref that it is to be merged into
+    merge_commit: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """As the Hub counts: a draft is open."""
+        return self.status in ("open", "draft")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a discussion."""
+
+    id: int
+    type: str  # comment, status-change, commit or title-change
+    author: str
+    created_at: float  # seconds since 1970
+    data: Mapping[str, Any]  # comment: text, history, hidden; status; subject, oid; from, to
 
 
 class Discussions:
-    """The discussions of every repo of a store."""
+    """The discussions of every repo of a store, to be read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connection() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    @contextmanager
-    def exclusive(self) -> Iterator[sqlite3.Connection]:
-        """Hold the store's lock. What was written is kept on a normal exit and undone on any other."""
-        with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    def open_pull_requests(self, repo: str) -> list[Discussion]:
+    def all(self, repo: str) -> list[Discussion]:
         """By number."""
-        query = (
-            "SELECT number, title, author, status FROM discussions"
-            " WHERE repo = ? AND status = 'open' AND is_pull_request ORDER BY number"
-        )
-        with self._connection() as db:
-            return [Discussion(*row) for row in db.execute(query, (repo,))]
+        with self._database.connection() as db:
+            rows = db.execute(f"{_COLUMNS} WHERE repo = ? ORDER BY number", (repo,)).fetchall()
+        return [_discussion(row) for row in rows]
 
-    def comments(self, repo: str, number: int) -> list[str]:
-        """The comments on a discussion, oldest first."""
-        query = "SELECT data FROM events WHERE repo = ? AND number = ? AND type = 'comment' ORDER BY id"
-        with self._connection() as db:
-            return [str(json.loads(data)["text"]) for (data,) in db.execute(query, (repo, number))]
+    def get(self, repo: str, number: int) -> Discussion:
+        """Raises NotOnHub where there is no such discussion."""
+        with self._database.connection() as db:
+            row = db.execute(f"{_COLUMNS} WHERE repo = ? AND number = ?", (repo, number)).fetchone()
+        if row is None:
+            raise NotOnHub(f"no pull request #{number} in {repo}")
+        return _discussion(row)
 
     def status(self, repo: str, number: int) -> str:
         """Raises NotOnHub where there is no such discussion."""
-        query = "SELECT status FROM discussions WHERE repo = ? AND number = ?"
-        with self._connection() as db:
-            row = db.execute(query, (repo, number)).fetchone()
-        if row is None:
-            raise NotOnHub(f"no pull request #{number} in {repo}")
-        return str(row[0])
+        return self.get(repo, number).status
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)) as db:
-                yield db
-        except sqlite3.Error as exc:
-            free = shutil.disk_usage(self.path.parent).free // 1024  # SQLite does not say that a disk is full
-            raise StorageError(f"cannot use {self.path}: {exc} ({free:,} KiB are free there)") from exc
+    def open_pull_requests(self, repo: str) -> list[Discussion]:
+        """By number; drafts are not submitted yet."""
+        where = "WHERE repo = ? AND status = 'open' AND is_pull_request ORDER BY number"
+        with self._database.connection() as db:
+            return [_discussion(row) for row in db.execute(f"{_COLUMNS} {where}", (repo,))]
+
+    def events(self, repo: str, number: int) -> list[Event]:
+        """Oldest first."""
+        query = "SELECT * FROM events WHERE repo = ? AND number = ? ORDER BY id"
+        with self._database.connection() as db:
+            return [_event(row) for row in db.execute(query, (repo, number))]
+
+    def comments(self, repo: str, number: int) -> list[str]:
+        """The comments on a discussion, oldest first."""
+        return [str(event.data["text"]) for event in self.events(repo, number) if event.type == "comment"]
 
 
 def highest_number(db: sqlite3.Connection, repo: str) -> int:
@@ -105,16 +99,49 @@ def highest_number(db: sqlite3.Connection, repo: str) -> int:
     return int(db.execute("SELECT MAX(number) FROM discussions WHERE repo = ?", (repo,)).fetchone()[0] or 0)
 
 
-def add_pull_request(db: sqlite3.Connection, repo: str, number: int, title: str, author: str) -> None:
-    """Open a pull request."""
-    row = (repo, number, title, author, "open", 1, time.time())
+def add_discussion(db: sqlite3.Connection, discussion: Discussion) -> None:
+    """Open a discussion, or a pull request whose ref is there already."""
+    d = discussion
+    row = (d.repo, d.number, d.title, d.author, d.status, d.is_pull_request, d.created_at)
     db.execute("INSERT INTO discussions VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    if d.is_pull_request:
+        db.execute("INSERT INTO pull_requests VALUES (?, ?, ?, NULL)", (d.repo, d.number, d.base))
 
 
-def close_with_comment(db: sqlite3.Connection, repo: str, number: int, author: str, comment: str) -> None:
-    """Say why and close, in one go."""
-    event = "INSERT INTO events (repo, number, type, author, created_at, data) VALUES (?, ?, ?, ?, ?, ?)"
+def add_event(
+    db: sqlite3.Connection, about: Discussion, kind: str, *, author: str, data: Mapping[str, Any]
+) -> Event:
+    """Write down what happened."""
     now = time.time()
-    db.execute(event, (repo, number, "comment", author, now, json.dumps({"text": comment})))
-    db.execute(event, (repo, number, "status-change", author, now, json.dumps({"status": "closed"})))
-    db.execute("UPDATE discussions SET status = 'closed' WHERE repo = ? AND number = ?", (repo, number))
+    insert = "INSERT INTO events (repo, number, type, author, created_at, data) VALUES (?, ?, ?, ?, ?, ?)"
+    done = db.execute(insert, (about.repo, about.number, kind, author, now, json.dumps(data)))
+    return Event(id=done.lastrowid or 0, type=kind, author=author, created_at=now, data=data)
+
+
+def set_status(db: sqlite3.Connection, about: Discussion, status: str, *, author: str) -> Event:
+    """Open, close or mark as merged."""
+    where = "WHERE repo = ? AND number = ?"
+    db.execute(f"UPDATE discussions SET status = ? {where}", (status, about.repo, about.number))
+    return add_event(db, about, "status-change", author=author, data={"status": status})
+
+
+def set_title(db: sqlite3.Connection, about: Discussion, title: str, *, author: str) -> Event:
+    """Rename."""
+    where = "WHERE repo = ? AND number = ?"
+    db.execute(f"UPDATE discussions SET title = ? {where}", (title, about.repo, about.number))
+    return add_event(db, about, "title-change", author=author, data={"from": about.title, "to": title})
+
+
+def close_with_comment(db: sqlite3.Connection, about: Discussion, *, author: str, comment: str) -> None:
+    """Say why and close, in one go."""
+    add_event(db, about, "comment", author=author, data={"text": comment})
+    set_status(db, about, "closed", author=author)
+
+
+def _discussion(row: sqlite3.Row) -> Discussion:
+    return Discussion(**{**dict(row), "is_pull_request": bool(row["is_pull_request"])})
+
+
+def _event(row: sqlite3.Row) -> Event:
+    known = {name: row[name] for name in ("id", "type", "author", "created_at")}
+    return Event(**known, data=json.loads(row["data"]))

@@ -1,32 +1,27 @@
-"""The local store: a folder that follows the Hub's rules, so that a federation on it is one on the Hub.
+"""The local store in process: a folder that follows the Hub's rules.
 
-Layout: repos/<namespace>/<name>.git (bare git: refs, small files, LFS pointers), blobs/ (large files by
-sha256), hub.sqlite3 (pull requests), cache/ (small files as files). Any number of processes may use one
-store at once.
-
-The order of writing makes every verb all or nothing: blobs first, then git objects, and the ref last, under
-the store's lock. A process killed before that leaves unreachable objects and nothing else.
+A federation on it is one on the Hub.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from coldfusion.errors import HubError, NotOnHub, StaleParent, writing
 from coldfusion.hub import PathInfo, Proposal
 from coldfusion.records import Revision
-from hub_sync.blobs import BlobStore
-from hub_sync.discussions import Discussions, add_pull_request, close_with_comment, highest_number
-from hub_sync.gitrepo import MAIN, GitRepo, Pointer, check_path
+from hub_sync.attributes import ATTRIBUTES, BY_DEFAULT
+from hub_sync.discussions import Discussion, add_discussion, close_with_comment
+from hub_sync.gitrepo import MAIN, check_path
+from hub_sync.pointers import Pointer
+from hub_sync.repos import RepoRow, add_repo
+from hub_sync.store import Store
 
 REPO_ID = "local/federation"
-SMALL = 1 << 20  # bytes; a larger file, or one of a binary kind, is kept as a blob
-BINARY = (".safetensors", ".bin", ".pt", ".npz", ".parquet", ".arrow", ".onnx", ".png")
-ATTRIBUTES = "".join(f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in BINARY)
-""".gitattributes of every repo, as the Hub writes it: stock git with LFS finds the large files by it."""
 
 
 class LocalHub:
@@ -35,10 +30,9 @@ class LocalHub:
     def __init__(self, root: Path, *, repo_id: str = REPO_ID, author: str = "local") -> None:
         check_path(repo_id)
         self.root, self.repo_id, self.author = root, repo_id, author
-        with writing(root):
-            self._git = GitRepo(root / "repos" / f"{repo_id}.git")
-        self._blobs = BlobStore(root / "blobs")
-        self.discussions = Discussions(root / "hub.sqlite3")
+        self.store = Store(root)
+        self.discussions = self.store.discussions
+        self._git = self.store.git(repo_id)
 
     def head(self) -> Revision:
         return self.resolve("main")
@@ -51,27 +45,28 @@ class LocalHub:
 
     def paths(self, prefix: str = "", *, at: Revision) -> list[PathInfo]:
         found = []
-        for path, sha in sorted(self._git.files(at).items()):
+        for path, sha in self._git.files(at).items():
             if path.startswith(prefix):
-                data = self._git.blob(sha)
-                pointer = Pointer.decode(data)
-                size, digest = (pointer.size, pointer.sha256) if pointer else (len(data), sha.decode())
-                found.append(PathInfo(path=path, size=size, digest=digest))
+                size, pointer = self._git.described(sha)
+                found.append(
+                    PathInfo(path=path, size=size, digest=pointer.sha256 if pointer else sha.decode())
+                )
         return found
 
     def fetch(self, path: str, *, at: Revision) -> Path:
         sha = self._git.files(at).get(path)
         if sha is None:
             raise NotOnHub(f"{self.root}: no {path!r} at {at[:12]}")
-        data = self._git.blob(sha)
-        if pointer := Pointer.decode(data):
-            return self._blobs.path(pointer.sha256)
-        return self._as_file(sha.decode(), data)
+        _, pointer = self._git.described(sha)
+        if pointer:
+            return self.store.blobs.path(pointer.sha256)
+        return self._as_file(sha.decode(), self._git.blob(sha))
 
     def commit(self, files: Mapping[str, Path], *, message: str, parent: Revision | None) -> Revision:
         contents = self._contents(files, is_first=parent is None)
-        with self.discussions.exclusive(), writing(self.root):
-            new = self._git.commit(contents, parent=parent, message=message, author=self.author)
+        with self.store.database.exclusive() as db, writing(self.root):
+            new = self._add(contents, parent=parent, message=message)
+            add_repo(db, RepoRow(key=self.repo_id))
             if not self._git.move(MAIN, old=parent, new=new):
                 raise StaleParent(f"{self.root}: main is not at {parent and parent[:12]} any more")
         return new
@@ -80,7 +75,7 @@ class LocalHub:
         check_path(name)
         if not self._git.has(at):
             raise NotOnHub(f"{self.root}: no revision {at!r}")
-        with self.discussions.exclusive():
+        with self.store.database.exclusive():
             ref = f"refs/tags/{name}"
             if (already := self._git.ref(ref)) not in (None, at):
                 raise HubError(f"{self.root}: tag {name} is on {already} and stays there")
@@ -89,13 +84,13 @@ class LocalHub:
 
     def propose(self, files: Mapping[str, Path], *, title: str, message: str, parent: Revision) -> Proposal:
         contents = self._contents(files, is_first=False)
-        with self.discussions.exclusive() as db, writing(self.root):
-            # A ref without a discussion is a pull request whose author was killed: its number is lost.
-            burnt = (int(number) for number in self._git.refs("refs/pr/"))
-            number = max(highest_number(db, self.repo_id), *burnt, 0) + 1
-            new = self._git.commit(contents, parent=parent, message=message, author=self.author)
+        with self.store.database.exclusive() as db, writing(self.root):
+            number = self.store.free_number(db, self.repo_id)
+            new = self._add(contents, parent=parent, message=message)
             self._git.move(f"refs/pr/{number}", old=None, new=new)
-            add_pull_request(db, self.repo_id, number, title, self.author)
+            facts = {"repo": self.repo_id, "number": number, "title": title, "author": self.author}
+            opened = {"status": "open", "is_pull_request": True, "created_at": time.time(), "base": MAIN}
+            add_discussion(db, Discussion(**facts, **opened))  # type: ignore[arg-type]
         return Proposal(number=number, title=title, author=self.author, revision=new)
 
     def proposals(self) -> list[Proposal]:
@@ -110,19 +105,31 @@ class LocalHub:
         ]
 
     def settle(self, proposal: int, *, comment: str) -> None:
-        with self.discussions.exclusive() as db:
-            if self.discussions.status(self.repo_id, proposal) == "open":
-                close_with_comment(db, self.repo_id, proposal, self.author, comment)
+        with self.store.database.exclusive() as db:
+            about = self.discussions.get(self.repo_id, proposal)
+            if about.status == "open":
+                close_with_comment(db, about, author=self.author, comment=comment)
+
+    def _add(self, contents: Mapping[str, bytes], *, parent: Revision | None, message: str) -> Revision:
+        """A commit of the parent's files with these laid over them."""
+        tree = self._git.files(parent) if parent else {}
+        for path, data in contents.items():
+            tree[path] = self._git.add(data)
+        parents = [parent] if parent else []
+        return self._git.commit(tree, parents=parents, message=message, author=self.author)
 
     def _contents(self, files: Mapping[str, Path], *, is_first: bool) -> dict[str, bytes]:
         """What git will hold for each file: itself, or the pointer to the blob that it is stored as here."""
         contents = {".gitattributes": ATTRIBUTES.encode()} if is_first else {}
         for path, source in files.items():
             check_path(path)
-            if source.stat().st_size > SMALL or path.endswith(BINARY):
-                contents[path] = Pointer(*self._blobs.put(source)).encode()
+            data = None if BY_DEFAULT.has(path, source.stat().st_size) else source.read_bytes()
+            if data is None or Pointer.decode(
+                data
+            ):  # a file that looks like a pointer would be taken for one
+                contents[path] = Pointer(*self.store.blobs.put(source)).encode()
             else:
-                contents[path] = source.read_bytes()
+                contents[path] = data
         return contents
 
     def _as_file(self, name: str, data: bytes) -> Path:

@@ -26,7 +26,14 @@ IMPURE = {
     "huggingface_hub",
     "torch",
 }
-NO_TRACE_OF = {"huggingface_hub": {"hub_sync"}, "ray": {"contributors"}, "dulwich": {"hub_sync"}}
+NO_TRACE_OF = {
+    "huggingface_hub": {"hub_sync"},
+    "ray": {"contributors"},
+    "dulwich": {"hub_sync"},
+    "starlette": {"hub_sync"},
+    "uvicorn": {"hub_sync"},
+    "lz4": {"hub_sync"},
+}
 """Libraries that only these layers import by name."""
 
 

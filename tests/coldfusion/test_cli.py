@@ -161,7 +161,7 @@ def test_a_base_that_is_no_encoder_is_one_line_and_exit_code_2(
 
 
 def test_an_unknown_benchmark_is_refused(command: Callable[..., tuple[int, str, str]]) -> None:
-    assert command("bench", "speed") == (2, "", "coldfusion: no benchmark 'speed'; known: fuse\n")
+    assert command("bench", "speed") == (2, "", "coldfusion: no benchmark 'speed'; known: fuse, serve\n")
 
 
 def test_verbose_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:

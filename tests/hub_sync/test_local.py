@@ -7,8 +7,8 @@ import pytest
 
 from coldfusion.errors import NotOnHub, StaleParent, StorageError
 from hub_sync.address import open_hub
-from hub_sync.gitrepo import Pointer
 from hub_sync.local import LocalHub
+from hub_sync.pointers import Pointer
 
 
 @pytest.fixture

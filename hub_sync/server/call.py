@@ -1,0 +1,89 @@
+"""One request, as the handlers see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from coldfusion.records import Revision
+from hub_sync.gitrepo import GitRepo, is_ref_name
+from hub_sync.people import Person
+from hub_sync.repos import PREFIXES, RepoRow
+from hub_sync.server.failures import bad_request, no_revision
+from hub_sync.server.service import Service
+
+MAX_JSON = 4 << 20  # bytes of a body that is read at once
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """A request whose caller is known and who may make it."""
+
+    service: Service
+    request: Request
+    params: dict[str, str]
+    caller: Person | None
+    row: RepoRow | None
+    body: bytes = b""
+
+    @property
+    def person(self) -> Person:
+        """Who calls, on routes that need somebody."""
+        assert self.caller is not None
+        return self.caller
+
+    @property
+    def repo(self) -> RepoRow:
+        """The repo, on routes that have one in their path."""
+        assert self.row is not None
+        return self.row
+
+    @property
+    def git(self) -> GitRepo:
+        return self.service.store.git(self.repo.key)
+
+    @property
+    def endpoint(self) -> str:
+        """This Hub's address, as the caller wrote it."""
+        return str(self.request.base_url).rstrip("/")
+
+    def url(self, repo: RepoRow) -> str:
+        """The web address of a repo."""
+        return f"{self.endpoint}/{PREFIXES[repo.kind]}{repo.id}"
+
+    def query(self, name: str) -> str | None:
+        return self.request.query_params.get(name)
+
+    def flag(self, name: str) -> bool:
+        """A query parameter that is given and not false."""
+        return (self.query(name) or "").lower() in ("1", "true")
+
+    def json(self) -> dict[str, Any]:
+        """The body. Raises ApiError."""
+        try:
+            found = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError) as exc:
+            raise bad_request(f"the body is not JSON: {exc}") from exc
+        if not isinstance(found, dict):
+            raise bad_request("the body is not a JSON object")
+        return found
+
+    def text(self, field: str, *, least: int = 0, most: int = 65536, default: str | None = None) -> str:
+        """A string field of the body, of so many characters. Raises ApiError."""
+        found = self.json().get(field, default)
+        if not isinstance(found, str) or not least <= len(found) <= most:
+            raise bad_request(f"{field!r} has to be a text of {least} to {most} characters")
+        return found
+
+    def revision(self, name: str | None = None) -> Revision:
+        """The full revision of a branch, a tag, a ref or the beginning of a commit id. Raises ApiError."""
+        name = name or self.params.get("revision") or "main"
+        for ref in (f"refs/heads/{name}", f"refs/tags/{name}", name if name.startswith("refs/") else None):
+            if ref and is_ref_name(ref) and (found := self.git.ref(ref)):
+                return found
+        if found := self.git.expand(name):
+            return found
+        raise no_revision(name)

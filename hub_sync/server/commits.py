@@ -1,0 +1,175 @@
+"""Commits: onto a branch, onto a pull request, or as a new pull request. All or nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from coldfusion.errors import writing
+from coldfusion.records import Revision
+from hub_sync.discussions import Discussion, add_discussion, add_event
+from hub_sync.gitrepo import is_ref_name
+from hub_sync.history import is_reached
+from hub_sync.server.access import may_write, require_write
+from hub_sync.server.call import Call
+from hub_sync.server.events import tell, tell_discussion
+from hub_sync.server.failures import STALE, ApiError, bad_request, forbidden, no_revision
+from hub_sync.server.operations import Changes, laid_over, read_changes
+from hub_sync.server.preupload import check_pull_request_size
+from hub_sync.server.receiving import drain, receive
+from hub_sync.server.routing import Need, Route
+
+MAX_BODY = 1 << 29  # bytes: the small files of one commit in base64, on the disk
+
+
+async def commit(call: Call) -> Response:
+    """Take the body to the disk, then do what it says."""
+    try:
+        await run_in_threadpool(_check_rights, call)
+    except ApiError:
+        await drain(call.request)
+        raise
+    with call.service.store.blobs.receive(hashed=False) as incoming:
+        await receive(call.request, incoming.write, most=MAX_BODY)
+        return await run_in_threadpool(lambda: _commit(call, read_changes(call, incoming.path)))
+
+
+def _check_rights(call: Call) -> None:
+    """Whoever may read opens pull requests; their authors add to them; the rest is for writers."""
+    if call.flag("create_pr"):
+        require_open_for_discussion(call)
+        return
+    ref = _target(call)
+    if ref.startswith("refs/pr/"):
+        about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
+        _require_open(about)
+        if about.author.lower() == call.person.name.lower():
+            return
+    require_write(call.caller, call.repo)
+
+
+def _require_open(about: Discussion) -> None:
+    if not about.is_open:
+        raise forbidden(f"pull request #{about.number} is {about.status}: nothing can be added to it")
+
+
+def require_open_for_discussion(call: Call) -> None:
+    """The owner of a repo may turn discussions and pull requests off. Raises ApiError."""
+    if call.repo.discussions_disabled and not may_write(call.caller, call.repo):
+        raise forbidden(f"discussions and pull requests are disabled for {call.repo.id}")
+
+
+def _commit(call: Call, changes: Changes) -> Response:
+    ref, store = _target(call), call.service.store
+    with store.database.exclusive() as db, writing(store.root):
+        head = call.git.ref(ref)
+        if head is None:
+            raise no_revision(call.params["revision"])
+        _check_blobs(call, changes)
+        act = _open if call.flag("create_pr") else _advance
+        about, new = act(call, db, changes, ref, head)
+        for sha256 in changes.pointed_at:
+            mine = "DELETE FROM uploads WHERE sha256 = ? AND user = ?"
+            db.execute(mine, (sha256, call.person.name))
+    if changes.pointed_at:
+        store.spaces.close(call.person.name, call.repo.key)
+    answer = {"success": True, "commitUrl": f"{call.url(call.repo)}/commit/{new}", "commitOid": new}
+    if call.flag("create_pr") and about:
+        answer["pullRequestUrl"] = f"{call.url(call.repo)}/discussions/{about.number}"
+        tell(call, call.repo, "update", "repo.content", moved=[(f"refs/pr/{about.number}", None, new)])
+        tell_discussion(call, about, "create")
+    else:
+        tell(call, call.repo, "update", "repo.content", moved=[(ref, head, new)])
+    return JSONResponse(answer)
+
+
+def _advance(
+    call: Call, db: sqlite3.Connection, changes: Changes, ref: str, head: Revision
+) -> tuple[Discussion | None, Revision]:
+    """One more commit on a branch or a pull request."""
+    if changes.parent is not None and not _is(changes.parent, head):
+        raise ApiError(412, STALE)
+    files = call.git.files(head)
+    new = call.git.commit(
+        laid_over(call, files, changes), parents=[head], message=changes.message, author=call.person.name
+    )
+    about = None
+    if ref.startswith("refs/pr/"):
+        about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
+        _require_open(about)  # once more, under the lock
+        check_pull_request_size(call, sum(_new_blobs(call, new, about).values()))
+        add_event(db, about, "commit", author=call.person.name, data={"subject": changes.summary, "oid": new})
+    call.git.move(ref, old=head, new=new)
+    return about, new
+
+
+def _open(
+    call: Call, db: sqlite3.Connection, changes: Changes, base: str, head: Revision
+) -> tuple[Discussion | None, Revision]:
+    """A new pull request, open at once, from the parent that the client names."""
+    parent = head if changes.parent is None else call.git.expand(changes.parent)
+    if parent is None or not _is_published(call, parent):
+        raise no_revision(str(changes.parent))
+    check_pull_request_size(call, sum(changes.pointed_at.values()))
+    files, person = call.git.files(parent), call.person.name
+    new = call.git.commit(
+        laid_over(call, files, changes), parents=[parent], message=changes.message, author=person
+    )
+    number = call.service.store.free_number(db, call.repo.key)
+    about = Discussion(
+        repo=call.repo.key,
+        number=number,
+        title=changes.summary.split("\n")[0][:200],
+        author=person,
+        status="open",
+        is_pull_request=True,
+        created_at=time.time(),
+        base=base,
+    )
+    call.git.move(f"refs/pr/{number}", old=None, new=new)
+    add_discussion(db, about)
+    if changes.description:
+        add_event(db, about, "comment", author=person, data={"text": changes.description})
+    add_event(db, about, "commit", author=person, data={"subject": changes.summary, "oid": new})
+    return about, new
+
+
+def _target(call: Call) -> str:
+    """The ref that the commit is for, which has to be a branch where a pull request is to be opened."""
+    name = call.params["revision"]
+    is_pull_request = name.startswith("refs/pr/") and name.removeprefix("refs/pr/").isdecimal()
+    ref = name if is_pull_request else f"refs/heads/{name.removeprefix('refs/heads/')}"
+    if (is_pull_request and call.flag("create_pr")) or not is_ref_name(ref) or call.git.ref(ref) is None:
+        raise no_revision(name)
+    return ref
+
+
+def _check_blobs(call: Call, changes: Changes) -> None:
+    """Under the lock: nothing that the commit points at was collected in the meantime."""
+    if lost := [sha256 for sha256 in changes.pointed_at if not call.service.store.blobs.has(sha256)]:
+        raise bad_request(f"the file {lost[0]} was deleted in the meantime: upload it again")
+
+
+def _new_blobs(call: Call, head: Revision, about: Discussion) -> dict[str, int]:
+    """The large files of a pull request that its base does not have."""
+    base = call.git.ref(about.base or "")
+    had = call.service.store.reach.of_heads(call.repo.key, [base]) if base else set[str]()
+    pointers = (call.git.described(sha)[1] for sha in call.git.files(head).values())
+    return {p.sha256: p.size for p in pointers if p and p.sha256 not in had}
+
+
+def _is_published(call: Call, revision: Revision) -> bool:
+    """Whether a branch or a tag reaches a commit: what nothing reaches may have lost its large files."""
+    git = call.git
+    heads = [git.ref(kind + name) for kind in ("refs/heads/", "refs/tags/") for name in git.refs(kind)]
+    return is_reached(git, revision, [head for head in heads if head])
+
+
+def _is(given: str, head: Revision) -> bool:
+    return 5 <= len(given) <= 40 and head.startswith(given)
+
+
+ROUTES = [Route(method="POST", pattern="{api}/commit/{revision}", stream=commit, needs=Need.SPEAK)]

@@ -1,0 +1,76 @@
+"""Files over plain HTTP, whole or from somewhere on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from hub_sync.server.access import require_contents
+from hub_sync.server.call import Call
+from hub_sync.server.failures import ApiError, no_entry
+from hub_sync.server.routing import Route
+
+PIECE = 1 << 20  # bytes read at once
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+def resolve(call: Call) -> Response:
+    """The file at a path of a revision. Without X-Xet-Hash every client downloads it as it is."""
+    require_contents(call.service, call.caller, call.repo)
+    revision, path = call.revision(), call.params["path"]
+    headers = {"X-Repo-Commit": revision, "Accept-Ranges": "bytes"}
+    sha = call.git.files(revision).get(path)
+    if sha is None:
+        raise no_entry(path, headers)
+    size, pointer = call.git.described(sha)
+    if pointer and not call.service.store.blobs.has(pointer.sha256):
+        raise no_entry(path, headers)
+    headers |= {
+        "ETag": f'"{pointer.sha256 if pointer else sha.decode()}"',
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}",
+        "Content-Type": "application/octet-stream",
+        "X-Content-Type-Options": "nosniff",  # strangers' files never become pages of this Hub
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if pointer:
+        headers |= {"X-Linked-Size": str(size), "X-Linked-Etag": headers["ETag"]}
+    start, end, status = _part(call, size, headers)
+    headers["Content-Length"] = str(end - start)
+    if call.request.method == "HEAD" or start == end:
+        return Response(status_code=status, headers=headers)
+    if not pointer:
+        return Response(call.git.blob(sha)[start:end], status_code=status, headers=headers)
+    pieces = _pieces(call.service.store.blobs.path(pointer.sha256), start, end)
+    return StreamingResponse(pieces, status_code=status, headers=headers)
+
+
+def _part(call: Call, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
+    """(first byte, last byte + 1, status) of what is asked for. Raises ApiError."""
+    found = _RANGE.fullmatch(call.request.headers.get("range", ""))
+    expected = call.request.headers.get("if-range")
+    if not found or found[0] == "bytes=-" or (expected and expected != headers["ETag"]):
+        return 0, size, 200
+    first, last = found[1], found[2]
+    start = int(first) if first else max(size - int(last), 0)
+    end = min(int(last) + 1, size) if first and last else size
+    if start >= size or end <= start:
+        headers["Content-Range"] = f"bytes */{size}"
+        raise ApiError(416, f"no bytes {found[0]} in a file of {size:,}", headers=headers)
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return start, end, 206
+
+
+async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+    with await run_in_threadpool(path.open, "rb", buffering=0) as file:
+        await run_in_threadpool(file.seek, start)
+        while start < end and (piece := await run_in_threadpool(file.read, min(PIECE, end - start))):
+            start += len(piece)
+            yield piece
+
+
+ROUTES = [Route(method="GET", pattern="{web}/resolve/{revision}/{path}", handler=resolve)]

@@ -1,0 +1,42 @@
+"""What every request is served from: the store, its people, and how much this Hub allows."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from hub_sync.gates import Gates
+from hub_sync.people import People
+from hub_sync.server.limits import Limiter
+from hub_sync.server.signing import Signer
+from hub_sync.store import Store
+from hub_sync.webhooks import Deliveries, Webhooks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How much this Hub allows."""
+
+    max_file_bytes: int = 50_000_000_000  # the client's plain HTTP download takes no larger file
+    max_pull_request_bytes: int = 50_000_000_000  # of all large files in one pull request
+    rate_limit: int = 10_000  # API requests of one caller in a window; 0 is no limit
+    rate_window: int = 300  # seconds
+
+
+class Service:
+    """One running Hub."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store, self.settings = store, settings
+        self.people, self.gates = People(store.database), Gates(store.database)
+        self.webhooks = Webhooks(store.database)
+        self.deliveries = Deliveries(self.webhooks, self.people)
+        self.signer = Signer(_key(store))
+        self.limiter = Limiter(settings.rate_limit, settings.rate_window)
+
+
+def _key(store: Store) -> bytes:
+    """What this store's upload addresses are signed with; made once, so that they survive a restart."""
+    with store.database.exclusive() as db:
+        db.execute("INSERT OR IGNORE INTO secrets VALUES ('signing', ?)", (secrets.token_bytes(32),))
+        return bytes(db.execute("SELECT value FROM secrets WHERE name = 'signing'").fetchone()["value"])

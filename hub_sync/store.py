@@ -1,0 +1,170 @@
+"""The folder behind a Hub: one store, two doors (`hub_sync.local` in process, `hub_sync.server` over HTTP).
+
+Layout: repos/<key>.git (bare git: refs, small files, LFS pointers), blobs/ (large files by sha256),
+hub.sqlite3 (repos, discussions, people), cache/ (small files as files). Any number of processes may use one
+store at once.
+
+The order of writing makes everything all or nothing: blobs first, then git objects, and the ref last, under
+the store's lock. A process killed before that leaves unreachable objects and nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from coldfusion.errors import StorageError, writing
+from hub_sync.blobs import ABANDONED, BlobStore
+from hub_sync.database import Database
+from hub_sync.discussions import Discussions, highest_number
+from hub_sync.gitrepo import MAIN, GitRepo
+from hub_sync.reach import Reach
+from hub_sync.repos import RepoRow, Repos, add_repo, finish_move, remove_repo, start_move, unfinished_moves
+from hub_sync.schema import VERSION
+from hub_sync.spaces import Spaces
+
+MARK = "hub.sqlite3"
+OPEN_REPOS = 256  # what is remembered of so many repos makes looking at them quick
+
+
+class Store:
+    """One folder. Made where there is none."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with writing(root):
+            (root / "repos").mkdir(parents=True, exist_ok=True)
+        self.database = Database(root / MARK)
+        self.blobs = BlobStore(root / "blobs")
+        self.discussions, self.repos = Discussions(self.database), Repos(self.database)
+        self.spaces = Spaces(self.database, root / "xet")
+        self.reach = Reach(self.git)
+        self._gits: OrderedDict[str, GitRepo] = OrderedDict()
+        self._opening = threading.Lock()
+        self._bring_up_to_date()
+
+    def git(self, key: str) -> GitRepo:
+        """The git repository of a repo, made where there is none."""
+        with self._opening:
+            if key not in self._gits:
+                with writing(self.root):
+                    self._gits[key] = GitRepo(self._folder(key))
+            self._gits.move_to_end(key)
+            if len(self._gits) > OPEN_REPOS:
+                self._gits.popitem(last=False)
+            return self._gits[key]
+
+    def free_number(self, db: sqlite3.Connection, key: str) -> int:
+        """For the next discussion of a repo.
+
+        A ref without a discussion is a pull request whose author was killed: its number is lost.
+        """
+        burnt = (int(number) for number in self.git(key).refs("refs/pr/"))
+        return max(highest_number(db, key), *burnt, 0) + 1
+
+    def create(self, row: RepoRow, *, files: Mapping[str, bytes], author: str) -> bool:
+        """A new repo with a first commit; False where there is one.
+
+        What a crash left of an earlier try is taken over.
+        """
+        with self.database.exclusive() as db, writing(self.root):
+            if self.repos.find(row.key):
+                return False
+            git = self.git(row.key)
+            if git.ref(MAIN) is None:
+                tree = {path: git.add(data) for path, data in files.items()}
+                first = git.commit(tree, parents=[], message="initial commit", author=author)
+                git.move(MAIN, old=None, new=first)
+            add_repo(db, row)
+        return True
+
+    def move(self, old: str, new: str) -> bool:
+        """Rename a repo, so that the old name leads to the new one; False where there is one of that name."""
+        with self.database.exclusive() as db:
+            found = self.repos.find(new)
+            if (found and found.key.lower() != old.lower()) or self._folder(new).exists():
+                return False
+            start_move(db, old, new)
+        with self.database.exclusive() as db:
+            self._rename(db, old, new)
+        return True
+
+    def delete(self, key: str) -> None:
+        """Delete a repo for good, and the blobs that only it had."""
+        with self.database.exclusive() as db, writing(self.root):
+            had = self.reach.of_repo(key)
+            remove_repo(db, key)
+            doomed = self.root / "repos" / f"deleted-{uuid.uuid4().hex}"
+            self._folder(key).rename(doomed)
+            self._forget(key)
+            self.collect(db, had)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def collect(
+        self, db: sqlite3.Connection, candidates: AbstractSet[str], *, even_in: str | None = None
+    ) -> None:
+        """Free those of these blobs that no ref of any repo reaches, for the holder of the lock.
+
+        In the repo `even_in` what points at them stays and leads nowhere.
+        """
+        left = set(candidates) - {row["sha256"] for row in db.execute("SELECT sha256 FROM uploads")}
+        keys = [row["key"] for row in db.execute("SELECT key FROM repos") if row["key"] != even_in]
+        for key in keys:
+            if left:
+                left -= self.reach.of_repo(key)
+        for sha256 in left:
+            self.blobs.remove(sha256)
+
+    def sweep(self) -> None:
+        """Free what was uploaded and never committed, and what a crash left behind."""
+        self.blobs.forget_abandoned()
+        self.spaces.sweep()
+        for row in self.repos.all():
+            self.reach.of_repo(row.key)  # the long part of the work, before anybody has to wait
+        old = time.time() - ABANDONED
+        with self.database.exclusive() as db, writing(self.root):
+            db.execute("DELETE FROM uploads WHERE created_at < ?", (old,))
+            self.collect(db, {path.name for path in self.blobs.all() if path.stat().st_mtime < old})
+        for path in (self.root / "repos").glob("deleted-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _rename(self, db: sqlite3.Connection, old: str, new: str) -> None:
+        source, target = self._folder(old), self._folder(new)
+        with writing(self.root):
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source.rename(target)
+        self._forget(old)
+        self._forget(new)
+        finish_move(db, old, new)
+
+    def _forget(self, key: str) -> None:
+        with self._opening:
+            self._gits.pop(key, None)
+
+    def _folder(self, key: str) -> Path:
+        return self.root / "repos" / f"{key}.git"
+
+    def _bring_up_to_date(self) -> None:
+        with self.database.connection() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            moves = unfinished_moves(db)
+        if version > VERSION:
+            raise StorageError(f"{self.root} was made by a newer coldfusion: upgrade, or take another folder")
+        if version == VERSION and not moves:
+            return
+        with self.database.exclusive() as db:
+            if version < VERSION:  # repos of a store from before there was a table of them
+                for head in (self.root / "repos").glob("*/*.git/HEAD"):
+                    key = str(head.parent.relative_to(self.root / "repos")).removesuffix(".git")
+                    add_repo(db, RepoRow(key=key))
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            for old, new in unfinished_moves(db):
+                self._rename(db, old, new)

@@ -1,0 +1,40 @@
+"""The metadata at the top of a README.md."""
+
+import pytest
+
+from hub_sync.server.cards import parse
+from tests.hub_sync.served import Hub, add
+
+
+@pytest.mark.parametrize(
+    "readme, card",
+    [
+        ("no metadata", {}),
+        ("---\nlicense: mit\n---\nText", {"license": "mit"}),
+        ("\n---\r\ntags: [a, b]\r\n---\r\n", {"tags": ["a", "b"]}),
+        ("---\n---\n", {}),
+        ("---\na: b---\nc: d\n---\n", {"a": "b---", "c": "d"}),
+        ("---\ndate: 2024-01-02\n---\n", {"date": "2024-01-02"}),
+        ("# title\n---\na: 1\n---\n", {}),
+    ],
+)
+def test_what_is_in_it(readme: str, card: dict[str, object]) -> None:
+    assert parse(readme) == card
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["a: [", "- a\n- b", "a: &x 1\nb: *x", "a: !!python/object:os.system x", "x: " + "y" * 70_000],
+)
+def test_what_cannot_be_read_is_refused(metadata: str) -> None:
+    with pytest.raises(ValueError):
+        parse(f"---\n{metadata}\n---\n")
+
+
+def test_it_is_shown_with_the_repo(hub: Hub) -> None:
+    repo = hub.new_repo()
+    readme = b"---\nlicense: mit\nbase_model: lab/base\ntags: [coldfusion]\n---\n# Model\n"
+    hub.api().create_commit(repo, [add("README.md", readme)], commit_message="m")
+    info = hub.api().model_info(repo)
+    assert info.tags == ["coldfusion", "license:mit", "base_model:lab/base"]
+    assert info.card_data is not None and info.card_data.license == "mit"
