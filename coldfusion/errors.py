@@ -11,6 +11,7 @@ ColdFusionError
 │   └── TensorMismatch       names, shapes or dtypes differ from the base
 └── HubError                 the remote is in the way
     ├── HubUnavailable       try again later
+    ├── NoAccess             the token is missing, or may not do this
     ├── StaleParent          someone committed first: read the head, then decide
     └── NotOnHub             no such path, tag, revision or repo
 """
@@ -63,7 +64,15 @@ class HubError(ColdFusionError):
 
 
 class HubUnavailable(HubError):
-    """The Hub does not answer now: try again later."""
+    """The Hub does not answer now: try again later. retry_after: seconds, where the Hub says so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NoAccess(HubError):
+    """The token is missing, or may not do this."""
 
 
 class StaleParent(HubError):

@@ -1,10 +1,11 @@
-"""The Hub protocol: the nine verbs that the method needs. Every read names its revision."""
+"""The Hub protocol: the dozen verbs that the method needs. Every read names its revision."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -38,11 +39,22 @@ class Hub(Protocol):
     help and NotOnHub where the thing named is not there; `commit` and `propose` are all or nothing.
     """
 
+    @property
+    def author(self) -> str:
+        """The account that we act as."""
+
+    @property
+    def address(self) -> str:
+        """What a person calls this repo."""
+
     def head(self) -> Revision:
         """The revision of `main`. NotOnHub where nothing was published yet."""
 
     def resolve(self, name: str) -> Revision:
         """The revision that a tag, a branch or refs/pr/N names."""
+
+    def published(self, at: Revision) -> datetime:
+        """When a revision was made, by the Hub's clock."""
 
     def paths(self, prefix: str = "", *, at: Revision) -> list[PathInfo]:
         """The files below `prefix`, by path."""
@@ -67,6 +79,12 @@ class Hub(Protocol):
 
     def settle(self, proposal: int, *, comment: str) -> None:
         """Comment on a pull request and close it. One that is closed already stays as it is."""
+
+    def settled(self) -> list[int]:
+        """The closed pull requests whose files are still kept, by number."""
+
+    def forget(self, proposal: int) -> None:
+        """Delete the ref of a closed pull request and the files that nothing else holds. Gone stays gone."""
 
 
 def materialise(hub: Hub, at: Revision, into: Path, *, copy: bool = False) -> Path:

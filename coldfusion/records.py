@@ -19,6 +19,7 @@ Revision = NewType("Revision", str)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_TITLE = re.compile(rf"round (\d{{1,9}}): ({_NAME.pattern}) \[[0-9a-f]{{12}}\]")
 
 
 def is_revision(text: str) -> bool:
@@ -29,6 +30,20 @@ def is_revision(text: str) -> bool:
 def is_contributor_name(text: str) -> bool:
     """Whether `text` can name a contributor: it becomes part of a path on the Hub."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_name_of(contributor: str, account: str) -> bool:
+    """Whether an account may contribute under a name: its own, or `account--anything` for one more data set.
+
+    No account on the Hub has two dashes in a row in its name, so nobody can take another's.
+    """
+    return contributor == account or contributor.startswith(f"{account}--")
+
+
+def parse_title(title: str) -> tuple[int, str] | None:
+    """(round, contributor) of a pull request that is titled like a contribution, else None."""
+    found = _TITLE.fullmatch(title)
+    return (int(found[1]), found[2]) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from coldfusion.errors import HubError, NotOnHub, StaleParent, writing
@@ -34,6 +35,10 @@ class LocalHub:
         self.discussions = self.store.discussions
         self._git = self.store.git(repo_id)
 
+    @property
+    def address(self) -> str:
+        return str(self.root)
+
     def head(self) -> Revision:
         return self.resolve("main")
 
@@ -42,6 +47,9 @@ class LocalHub:
             if ref and (found := self._git.ref(ref)):
                 return found
         raise NotOnHub(f"{self.root}: no tag, branch or ref {name!r}")
+
+    def published(self, at: Revision) -> datetime:
+        return datetime.fromtimestamp(self._git.facts(at).time, UTC)
 
     def paths(self, prefix: str = "", *, at: Revision) -> list[PathInfo]:
         found = []
@@ -117,6 +125,16 @@ class LocalHub:
             tree[path] = self._git.add(data)
         parents = [parent] if parent else []
         return self._git.commit(tree, parents=parents, message=message, author=self.author)
+
+    def settled(self) -> list[int]:
+        still_open = {found.number for found in self.discussions.open_pull_requests(self.repo_id)}
+        return sorted({int(number) for number in self._git.refs("refs/pr/")} - still_open)
+
+    def forget(self, proposal: int) -> None:
+        with self.store.database.exclusive() as db, writing(self.root):
+            if self.discussions.get(self.repo_id, proposal).status == "open":
+                raise HubError(f"{self.root}: pull request #{proposal} is open; settle it first")
+            self.store.drop(db, self.repo_id, f"refs/pr/{proposal}")
 
     def _contents(self, files: Mapping[str, Path], *, is_first: bool) -> dict[str, bytes]:
         """What git will hold for each file: itself, or the pointer to the blob that it is stored as here."""

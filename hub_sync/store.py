@@ -21,6 +21,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from coldfusion.errors import StorageError, writing
+from coldfusion.records import Revision
 from hub_sync.blobs import ABANDONED, BlobStore
 from hub_sync.database import Database
 from hub_sync.discussions import Discussions, highest_number
@@ -121,6 +122,18 @@ class Store:
                 left -= self.reach.of_repo(key)
         for sha256 in left:
             self.blobs.remove(sha256)
+
+    def drop(self, db: sqlite3.Connection, key: str, ref: str) -> Revision | None:
+        """Delete a ref, and the blobs that nothing else reaches, for the holder of the lock.
+
+        What the ref named; None where it was gone.
+        """
+        git = self.git(key)
+        if head := git.ref(ref):
+            held = self.reach.of_heads(key, [head])
+            git.drop(ref)
+            self.collect(db, held)
+        return head
 
     def sweep(self) -> None:
         """Free what was uploaded and never committed, and what a crash left behind."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,9 @@ import pytest
 
 if TYPE_CHECKING:
     from contributors.pool import Pool
+    from hub_sync.huggingface import HuggingFaceHub
+    from tests.served import Served
+    from tests.smalldisk import SmallDisk
 
 # Read by the libraries when they are imported, so set before any of them is.
 os.environ |= {
@@ -45,3 +50,45 @@ def two_cpus() -> Iterator[Pool]:
 
     with open_pool(PoolConfig(workers=2)) as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A Hub of our own on this machine; started once for all tests."""
+    from tests.served import add_people, start
+
+    folder = tmp_path_factory.mktemp("served") / "store"
+    add_people(folder)
+    hub = start(folder)
+    yield hub
+    hub.stop()
+
+
+@pytest.fixture
+def client_of(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], HuggingFaceHub]:
+    """account -> the real client on one new repo of `lab`, with a cache of its own."""
+    from huggingface_hub import constants
+
+    from hub_sync.huggingface import HuggingFaceHub
+    from tests.served import token_of
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repo = f"lab/{uuid.uuid4().hex[:12]}"
+    return lambda account: HuggingFaceHub(repo, endpoint=served.url, token=token_of(account))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk with room for 200 kB, at tmp_path / "disk"."""
+    from tests.smalldisk import SmallDisk
+
+    small = SmallDisk(tmp_path / "disk")
+    try:
+        small.mount()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a file system")
+    yield small
+    small.unmount()

@@ -75,12 +75,9 @@ def delete_ref(call: Call) -> Response:
         about, ref = _about(call), f"refs/pr/{call.params['number']}"
         if about.is_open:
             raise bad_request(f"pull request #{about.number} is {about.status}: close it first")
-        head = call.git.ref(ref)
+        head = store.drop(db, call.repo.key, ref)
         if head is None:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")
-        held = store.reach.of_heads(call.repo.key, [head])
-        call.git.drop(ref)
-        store.collect(db, held)
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, None)])
     return JSONResponse({})
 

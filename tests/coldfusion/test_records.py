@@ -4,7 +4,17 @@ import pytest
 
 from coldfusion.errors import ManifestError
 from coldfusion.jsonrecords import from_json, to_json
-from coldfusion.records import Entry, Evaluation, Gain, Manifest, Revision, RoundRecord, TaskScore
+from coldfusion.records import (
+    Entry,
+    Evaluation,
+    Gain,
+    Manifest,
+    Revision,
+    RoundRecord,
+    TaskScore,
+    is_name_of,
+    parse_title,
+)
 
 MANIFEST = Manifest(
     contributor="alice",
@@ -87,3 +97,24 @@ def test_a_newer_record_asks_for_an_upgrade() -> None:
 def test_a_score_is_within_0_to_100_points() -> None:
     with pytest.raises(ManifestError, match="101"):
         TaskScore(task="t", held_out=True, protocol="probe", seed=0, score=101.0, num_examples=1)
+
+
+@pytest.mark.parametrize(
+    "contributor, holds",
+    [
+        ("alice", True),
+        ("alice--reviews", True),
+        ("alice-reviews", False),
+        ("alice2", False),
+        ("bob", False),
+        ("bob--alice", False),
+    ],
+)
+def test_an_account_contributes_under_its_own_name_alone(contributor: str, holds: bool) -> None:
+    assert is_name_of(contributor, "alice") == holds
+
+
+def test_a_title_names_round_and_contributor_and_others_are_no_contributions() -> None:
+    assert parse_title(MANIFEST.title) == (MANIFEST.round_index, MANIFEST.contributor)
+    for title in ("", "fix a typo", "round 1: alice", "round x: alice [000000000000]", f"{MANIFEST.title} "):
+        assert parse_title(title) is None

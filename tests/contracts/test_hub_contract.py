@@ -1,6 +1,7 @@
 """What every Hub keeps. A new Hub is one more entry in HUBS."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,26 @@ from coldfusion.hub import Hub, materialise
 from coldfusion.records import Revision, is_revision
 from hub_sync.local import LocalHub
 
-HUBS: dict[str, Callable[[Path], Hub]] = {"local": lambda room: LocalHub(room / "store")}
+
+def local(room: Path, request: pytest.FixtureRequest) -> Hub:
+    return LocalHub(room / "store", author="lab")
+
+
+def hugging_face(room: Path, request: pytest.FixtureRequest) -> Hub:
+    """A new repo on a server, through the real client."""
+    client = request.getfixturevalue("client_of")
+    return client("lab")  # type: ignore[no-any-return]
+
+
+HUBS: dict[str, Callable[[Path, pytest.FixtureRequest], Hub]] = {
+    "local": local,
+    "hugging face": hugging_face,
+}
 
 
 @pytest.fixture(params=HUBS)
 def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Hub:
-    return HUBS[request.param](tmp_path)
+    return HUBS[request.param](tmp_path, request)
 
 
 @pytest.fixture
@@ -34,7 +49,6 @@ def write(path: Path, text: str) -> Path:
 def test_an_empty_repo_has_no_head(hub: Hub) -> None:
     with pytest.raises(NotOnHub):
         hub.head()
-    assert hub.proposals() == []
 
 
 def test_a_commit_is_the_new_head_and_keeps_its_files(hub: Hub, files: dict[str, Path]) -> None:
@@ -84,6 +98,15 @@ def test_reading_needs_a_full_revision_that_is_there(hub: Hub, tmp_path: Path, r
         hub.fetch("a", at=Revision(revision))
 
 
+def test_the_same_files_committed_first_by_somebody_else_are_not_ours(hub: Hub, tmp_path: Path) -> None:
+    first = hub.commit({"a": write(tmp_path / "a", "one")}, message="1", parent=None)
+    files = {"a": write(tmp_path / "a", "two")}
+    second = hub.commit(files, message="2", parent=first)
+    with pytest.raises(StaleParent):
+        hub.commit(files, message="2", parent=first)
+    assert hub.head() == second
+
+
 def test_a_tag_names_a_revision_for_good(hub: Hub, tmp_path: Path) -> None:
     first = hub.commit({"a": write(tmp_path / "a", "one")}, message="1", parent=None)
     second = hub.commit({"a": write(tmp_path / "a", "two")}, message="2", parent=first)
@@ -131,3 +154,29 @@ def test_a_revision_can_be_laid_out_as_a_checkpoint(hub: Hub, files: dict[str, P
     assert (there / "model.safetensors").read_bytes() == files["model.safetensors"].read_bytes()
     assert (there / "notes" / "README.md").read_text() == "hello"
     assert not (there / "rounds").exists()
+
+
+def test_a_revision_knows_when_it_was_made(hub: Hub, tmp_path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    first = hub.commit({"a": write(tmp_path / "a", "one")}, message="1", parent=None)
+    assert before <= hub.published(first) <= datetime.now(UTC)
+    with pytest.raises(NotOnHub):
+        hub.published(Revision("0" * 40))
+
+
+def test_what_was_settled_can_be_forgotten_and_what_is_open_can_not(hub: Hub, tmp_path: Path) -> None:
+    first = hub.commit({"a": write(tmp_path / "a", "one")}, message="1", parent=None)
+    one, two = (hub.propose({"b": tmp_path / "a"}, title=t, message="m", parent=first) for t in "12")
+    with pytest.raises(HubError):
+        hub.forget(one.number)
+    hub.settle(one.number, comment="thank you")
+    assert hub.settled() == [one.number]
+    for _ in range(2):
+        hub.forget(one.number)
+    assert hub.settled() == [] and hub.proposals() == [two]
+    with pytest.raises(NotOnHub):
+        hub.resolve(f"refs/pr/{one.number}")
+
+
+def test_a_hub_knows_who_we_are(hub: Hub) -> None:
+    assert hub.author == "lab" and hub.address

@@ -2,8 +2,6 @@
 
 import dataclasses
 import io
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,40 +13,10 @@ from experiments.config import FineTuneScoreConfig, SimulationConfig
 from experiments.progress import RunProgress
 from experiments.report import Run
 from experiments.simulation import simulate
+from tests.smalldisk import SmallDisk
 from tests.tasks import write_tasks
 
 QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=False)
-
-
-class SmallDisk:
-    """A file system of its own, in memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def resize(self, kilobytes: int, *options: str) -> None:
-        command = [
-            "mount",
-            "-t",
-            "tmpfs",
-            "-o",
-            ",".join([*options, f"size={kilobytes}k"]),
-            "tmpfs",
-            str(self.path),
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    small = SmallDisk(tmp_path / "disk")
-    small.path.mkdir()
-    try:
-        small.resize(200)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("only root can mount a file system")
-    yield small
-    subprocess.run(["umount", "--lazy", str(small.path)], check=True)
 
 
 @pytest.fixture

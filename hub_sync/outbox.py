@@ -1,0 +1,83 @@
+"""Finished contributions that wait until the Hub takes them. They survive a kill and an outage.
+
+One folder per contribution. Its manifest is written last, so that one that is there is whole; the file
+`agreed` says that its owner saw what would leave and said yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldfusion.admission import contribution_paths
+from coldfusion.errors import ManifestError, writing
+from coldfusion.jsonrecords import from_json
+from coldfusion.records import Manifest, Revision
+
+DELTA, MANIFEST, AGREED = "delta.safetensors", "manifest.json", "agreed"
+
+
+def state_folder() -> Path:
+    """Where this user's programs keep what they need again (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "coldfusion"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A finished contribution on this machine's disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Path on the Hub -> file here: all that would leave."""
+        here = (self.folder / DELTA, self.folder / MANIFEST)
+        return dict(zip(contribution_paths(self.manifest.contributor), here, strict=True))
+
+    @property
+    def is_agreed(self) -> bool:
+        return (self.folder / AGREED).exists()
+
+    def agree(self) -> None:
+        """Note that its owner wants it to leave."""
+        with writing(self.folder):
+            (self.folder / AGREED).touch()
+
+
+class Outbox:
+    """The parcels of one contributor for one federation."""
+
+    def __init__(self, root: Path, *, address: str, contributor: str) -> None:
+        whose = hashlib.sha256(f"{address}\n{contributor}".encode()).hexdigest()[:16]
+        self.folder = root / whose
+
+    def put(self, source: Path, manifest: Manifest) -> Parcel:
+        """Move delta and manifest of a finished contribution in here. One is kept: the newest."""
+        with writing(self.folder), ExitStack() as undo:
+            self.clear()
+            undo.callback(self.clear)  # a full disk: leave the little room that there is
+            self.folder.mkdir(parents=True)
+            shutil.move(source / DELTA, self.folder / DELTA)
+            shutil.copyfile(source / MANIFEST, self.folder / f"{MANIFEST}.partial")
+            (self.folder / f"{MANIFEST}.partial").replace(self.folder / MANIFEST)
+            undo.pop_all()
+        return Parcel(self.folder, manifest)
+
+    def parcel(self, *, base: Revision) -> Parcel | None:
+        """The finished contribution that was computed from `base`, if there is one."""
+        try:
+            data = (self.folder / MANIFEST).read_bytes()
+            manifest = from_json(Manifest, data, source=str(self.folder / MANIFEST))
+        except (FileNotFoundError, ManifestError):  # none, or its writing was cut off: it is made again
+            return None
+        return Parcel(self.folder, manifest) if manifest.base == base else None
+
+    def clear(self) -> None:
+        """What was in here is on the Hub, or is not wanted any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
