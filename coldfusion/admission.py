@@ -17,7 +17,7 @@ from coldfusion.deltas import check_delta
 from coldfusion.errors import ManifestError, TensorMismatch
 from coldfusion.hub import Hub, PathInfo, Proposal
 from coldfusion.jsonrecords import from_json
-from coldfusion.records import Contribution, Manifest
+from coldfusion.records import Contribution, Manifest, is_name_of
 from coldfusion.tensorfile import TensorFile
 
 FOLDER = "contributions/"
@@ -30,11 +30,6 @@ Tree = Sequence[PathInfo]
 def contribution_paths(contributor: str) -> tuple[str, str]:
     """(delta, manifest): the only two files of a contribution, as they are named on the Hub."""
     return f"{FOLDER}{contributor}/delta.safetensors", f"{FOLDER}{contributor}/manifest.json"
-
-
-def is_contribution(tree: Tree) -> bool:
-    """Whether a pull request means to contribute. Others (a mended model card) are people's business."""
-    return any(info.path.startswith(FOLDER) for info in tree)
 
 
 def read_contribution(hub: Hub, proposal: Proposal, tree: Tree) -> Contribution:
@@ -51,19 +46,34 @@ def read_contribution(hub: Hub, proposal: Proposal, tree: Tree) -> Contribution:
     return Contribution(manifest=manifest, proposal=proposal.number, revision=proposal.revision)
 
 
+def check_account(contributor: str, account: str, policy: Policy) -> list[str]:
+    """Reasons why an account may not contribute under this name, or at all."""
+    reasons = []
+    if not is_name_of(contributor, account):
+        reasons.append(f"{account!r} contributes as {account} or {account}--NAME, not as {contributor!r}")
+    if policy.contributors is not None and account not in policy.contributors:
+        reasons.append(f"{account!r} is not among the accounts that may contribute")
+    return reasons
+
+
 def check_contribution(contribution: Contribution, tree: Tree, base_tree: Tree, policy: Policy) -> list[str]:
     """Reasons to turn a contribution away that show before its delta is fetched."""
     delta, manifest = contribution_paths(contribution.manifest.contributor)
     size = next(info.size for info in tree if info.path == delta)
     others = [info for info in tree if info.path not in (delta, manifest)]
-    reasons = []
+    reasons = check_terms(size, contribution.manifest.codec, policy)
     if odd := _touched(base_tree, others):
         reasons.append(f"changes {odd[0]!r}: a contribution adds its own two files and nothing else")
+    return reasons
+
+
+def check_terms(size: int, codec: str, policy: Policy) -> list[str]:
+    """Reasons why a delta of so many bytes in this codec is not accepted."""
+    reasons = []
     if size > policy.max_delta_bytes:
         reasons.append(f"delta of {size} bytes, at most {policy.max_delta_bytes} are accepted")
-    if contribution.manifest.codec not in policy.codecs:
-        accepted = ", ".join(policy.codecs)
-        reasons.append(f"codec {contribution.manifest.codec!r}; this federation accepts {accepted}")
+    if codec not in policy.codecs:
+        reasons.append(f"codec {codec!r}; this federation accepts {', '.join(policy.codecs)}")
     return reasons
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,8 @@ QUIET = {
 }
 """The libraries' own progress bars and hints would break ours."""
 
+Repo = Annotated[str, typer.Argument(help="org/name on the Hub, or the path of a local store.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left, and start over.")]
 
 
@@ -71,7 +74,7 @@ def demo(
 @app.command()
 def simulate(
     config: Annotated[Path, typer.Argument(help="YAML file; see experiments/configs.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    overrides: Overrides = None,
     fresh: Fresh = False,
 ) -> None:
     """A whole federation from one config, on Ray. The same command goes on after an interruption."""
@@ -83,6 +86,77 @@ def simulate(
     from experiments import simulation
 
     _show(simulation.simulate(settings, _progress(settings.rounds)))
+
+
+@app.command()
+def init(
+    repo: Repo,
+    base: Annotated[str, typer.Option(help="Model that the federation starts from: a directory or a name.")],
+    overrides: Overrides = None,
+    private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
+) -> None:
+    """Make a federation: publish round 0 and its policy (key=value sets a knob of federation.yaml)."""
+    from coldfusion.config import Policy, load
+    from coldfusion.federation import POLICY
+    from contributors.founding import found_federation
+    from hub_sync.address import open_hub
+
+    policy = load(Policy, None, overrides or [])
+    hub = open_hub(repo, private=private, create=True)
+    head = found_federation(hub, base, policy)
+    print(f"{hub.address}: round 0 is published at {head}")
+    print(f"policy: {POLICY} there; every knob has its comment")
+
+
+@app.command()
+def join(
+    repo: Repo,
+    data: Annotated[str, typer.Option(help="csv, tsv, jsonl, parquet, saved Dataset, or name on the Hub.")],
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on with every new round.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Submit without asking.")] = False,
+) -> None:
+    """Contribute: pull, fine-tune, check, show what would leave, ask, submit.
+
+    key=value sets how: training.lr=1e-4, name=me--reviews, outbox=DIR, poll=30 (contributors/config.py).
+    """
+    from coldfusion.config import load
+    from contributors.config import JoinConfig
+
+    settings = load(JoinConfig, None, overrides or [])
+    from contributors.joining import join as run
+
+    run(repo, data, settings, watch=watch, consent=_consent(yes), say=_say)
+
+
+@app.command()
+def coordinate(
+    repo: Repo,
+    overrides: Overrides = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Run every round as it fills, for ever.")] = False,
+) -> None:
+    """Run the open round when it is due: its quorum is there, or its deadline has passed.
+
+    key=value sets how: tasks=DIR scores every base on held-out tasks, poll=30 (contributors/config.py).
+    """
+    from coldfusion.config import load
+    from contributors.config import CoordinateConfig
+
+    settings = load(CoordinateConfig, None, overrides or [])
+    from contributors.coordinating import coordinate as run
+
+    run(repo, settings, watch=watch, say=_say)
+
+
+@app.command()
+def status(repo: Repo) -> None:
+    """Rounds, contributions, verdicts with reasons, scores, and what the federation waits for."""
+    from rich.console import Console
+
+    from coldfusion.overview import read_overview, show
+    from hub_sync.address import open_hub
+
+    show(read_overview(open_hub(repo)), Console())
 
 
 @app.command()
@@ -123,6 +197,20 @@ def main() -> None:
             raise
         print(f"coldfusion: {' '.join(str(exc).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _consent(yes: bool) -> Callable[[str], bool]:
+    """Show what would leave, and ask unless the answer is known."""
+
+    def ask(text: str) -> bool:
+        print(text, flush=True)
+        return yes or typer.confirm("Submit it?")
+
+    return ask
 
 
 def _start_over(run: Path, fresh: bool) -> None:

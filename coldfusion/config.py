@@ -7,7 +7,7 @@ An unknown key or a wrong type is refused by name, here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,16 +23,34 @@ from coldfusion.records import PROTOCOL
 T = TypeVar("T")
 
 
+def _knob(default: Any, text: str) -> Any:
+    """A field of a config with the comment that stands above it in the YAML text."""
+    made = default if callable(default) else (lambda: default)
+    return field(default_factory=made, metadata={"comment": text})
+
+
 @dataclass(frozen=True)
 class Policy:
     """What a federation has agreed on: federation.yaml on the Hub."""
 
-    protocol: int = PROTOCOL
-    fuser: str = "mean"
-    outer_lr: float = 1.0  # new base = base + outer_lr * fused delta; 1.0 is ColD Fusion
-    quorum: int = 1  # accepted contributions without which a round is not fused
-    codecs: list[str] = field(default_factory=lambda: ["exact", "float32"])  # the first is preferred
-    max_delta_bytes: int = 5_000_000_000  # a larger delta file is refused before it is fetched
+    protocol: int = _knob(PROTOCOL, "version of the protocol; another one is refused")
+    fuser: str = _knob("mean", f"how deltas are combined: {', '.join(FUSERS)}")
+    outer_lr: float = _knob(1.0, "new base = base + outer_lr * fused delta; 1.0 is plain ColD Fusion")
+    quorum: int = _knob(1, "accepted contributions at which a round is fused")
+    deadline_hours: float | None = _knob(
+        None, "hours after which a round is fused with fewer (at least one); null: it waits for its quorum"
+    )
+    contributors: list[str] | None = _knob(
+        None, "accounts that may contribute; null: everybody who may open a pull request"
+    )
+    codecs: list[str] = _knob(
+        lambda: ["exact", "float32"], "how a delta may be encoded; the first is preferred"
+    )
+    max_delta_bytes: int = _knob(5_000_000_000, "a larger delta is refused before it is fetched")
+    retention: int | None = _knob(
+        None,
+        "rounds after which settled contributions are deleted; null: they stay, and anyone can verify",
+    )
 
     def __post_init__(self) -> None:
         if self.protocol != PROTOCOL:
@@ -43,10 +61,10 @@ class Policy:
             raise ConfigError(f"codecs {odd or '[]'} are not known; known: {', '.join(CODECS)}")
         if not 0 < self.outer_lr < float("inf"):
             raise ConfigError(f"outer_lr {self.outer_lr} is not above 0")
-        if self.quorum < 1 or self.max_delta_bytes < 1:
-            raise ConfigError(
-                f"quorum {self.quorum} or max_delta_bytes {self.max_delta_bytes} is not above 0"
-            )
+        for name in ("quorum", "deadline_hours", "max_delta_bytes", "retention"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} {value} is not above 0")
 
 
 def load(schema: type[T], path: Path | None = None, overrides: Sequence[str] = ()) -> T:
@@ -84,8 +102,11 @@ def parse(schema: type[T], text: str, *, source: str) -> T:
 
 
 def dump(config: Any) -> str:
-    """The YAML text of a config object, every value spelt out."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    """The YAML text of a config object, every value spelt out, under the comments that its fields have."""
+    lines = OmegaConf.to_yaml(OmegaConf.structured(config)).splitlines()
+    comments = {f"{knob.name}:": f"# {knob.metadata['comment']}" for knob in fields(config) if knob.metadata}
+    found = ((comments.get(line.split(" ")[0]), line) for line in lines)
+    return "".join(f"{comment}\n{line}\n" if comment else f"{line}\n" for comment, line in found)
 
 
 def _read_yaml(path: Path) -> DictConfig:

@@ -14,21 +14,22 @@ from pathlib import Path
 
 from coldfusion.admission import (
     Tree,
+    check_account,
     check_contribution,
     check_file,
     contribution_paths,
-    is_contribution,
     read_contribution,
     sha256_of,
 )
 from coldfusion.checkpoint import Checkpoint, weight_files
 from coldfusion.codecs import codec_named
-from coldfusion.errors import ManifestError, RoundError, writing
-from coldfusion.federation import Evaluate, State, read_state, round_texts, tag_name, write_texts
+from coldfusion.config import Policy
+from coldfusion.errors import ManifestError, RoundError, StaleParent, writing
+from coldfusion.federation import Evaluate, State, read_record, read_state, round_texts, tag_name, write_texts
 from coldfusion.fusers import fuser_named
 from coldfusion.fusing import DeltaSource, fuse, measure
 from coldfusion.hub import Hub, Proposal, materialise
-from coldfusion.records import Contribution, Entry, Evaluation, RoundRecord, Verdict
+from coldfusion.records import Contribution, Entry, Evaluation, RoundRecord, Verdict, parse_title
 from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
 from coldfusion.stats import RoundStats
@@ -54,29 +55,39 @@ class Coordinator:
         """Tag and settle what was published last, if whoever published it was interrupted. The state now."""
         state = read_state(self.hub)
         self.hub.tag(tag_name(state.record.round_index), at=state.head)
-        _settle(self.hub, state.record)
+        _settle(self.hub, state)
         return state
 
-    def run_round(self, absent: Sequence[Verdict] = ()) -> RoundRecord:
+    def run_round(
+        self, absent: Sequence[Verdict] = (), *, quorum: int | None = None, state: State | None = None
+    ) -> RoundRecord:
         """Run the open round to its end. absent: contributors that failed before they submitted.
+
+        quorum: accepted contributions that it needs; None: as many as the policy says. state: of the
+        federation when the round was found to be due; None: as it is now.
 
         Raises RoundError, and leaves the Hub as it was, where fewer contributions than the quorum are left.
         StaleParent means that somebody else published this round: stop.
         """
-        state = self.finish()
+        state = state or self.finish()
+        quorum = quorum or state.policy.quorum
         base_dir, candidate = self._rooms(state)
         round_ = refuse(Round(index=state.open_round, base=state.head), absent)
         with Checkpoint(base_dir) as base, ExitStack() as stack:
             self.on_step("collect")
-            proposals = [(p, self.hub.paths(at=p.revision)) for p in self.hub.proposals()]
+            proposals = self.hub.proposals()
             self.on_step("admit")
-            round_ = self._admit(round_, [p for p in proposals if is_contribution(p[1])], base, state)
+            round_ = self._admit(round_, proposals, base, state)
             self.on_step("screen")
             sources = {c: stack.enter_context(self._open(c)) for c in round_.contributions}
             stats = measure(base, [_source(c, file) for c, file in sources.items()])
             round_ = decide(round_, judge(round_.contributions, stats))
-            if len(round_.cohort) < state.policy.quorum:
-                raise RoundError(_too_few(round_, state.policy.quorum))
+            if len(round_.cohort) < quorum:
+                if self.hub.head() != state.head:  # who published it has closed what was there
+                    raise StaleParent(
+                        f"{self.hub.address}: round {round_.index} was published by somebody else"
+                    )
+                raise RoundError(_too_few(round_, quorum))
             self.on_step("fuse")
             fuse(
                 base,
@@ -96,7 +107,7 @@ class Coordinator:
         self.on_step("tag")
         self.hub.tag(tag_name(record.round_index), at=head)
         self.on_step("settle")
-        _settle(self.hub, record)
+        _settle(self.hub, State(head, state.policy, record))
         self.on_step("done")
         return record
 
@@ -112,30 +123,38 @@ class Coordinator:
                 (candidate / name).unlink()
         return base, candidate
 
-    def _admit(
-        self, round_: Round, proposals: Sequence[tuple[Proposal, Tree]], base: Checkpoint, state: State
-    ) -> Round:
+    def _admit(self, round_: Round, proposals: Sequence[Proposal], base: Checkpoint, state: State) -> Round:
+        """The round with every pull request admitted or refused that is titled like a contribution.
+
+        Others (a mended model card) are people's business. One for another round is refused unread: what a
+        round costs must not grow with what strangers leave lying about.
+        """
         base_tree = self.hub.paths(at=state.head)
-        for proposal, tree in proposals:
-            try:
-                contribution = read_contribution(self.hub, proposal, tree)
-            except ManifestError as exc:
-                verdict = Verdict(
-                    contributor=proposal.author,
-                    proposal=proposal.number,
-                    revision=proposal.revision,
-                    reasons=(str(exc),),
-                )
-                round_ = refuse(round_, [verdict])
-                continue
-            admitted = admit(round_, contribution)
-            if contribution in admitted.contributions:
-                reasons = check_contribution(contribution, tree, base_tree, state.policy)
-                reasons = reasons or check_file(self._fetch_delta(contribution), contribution.manifest, base)
-                if reasons:
-                    admitted = refuse(round_, [verdict_on(contribution, reasons)])
-            round_ = admitted
+        for proposal in proposals:
+            title = parse_title(proposal.title)
+            if title is not None and title[0] != round_.index:
+                reason = f"made for round {title[0]}; the open round is {round_.index}"
+                round_ = refuse(round_, [_refusal(proposal, reason)])
+            elif title is not None:
+                round_ = self._admit_one(round_, proposal, base, base_tree, state.policy)
         return round_
+
+    def _admit_one(
+        self, round_: Round, proposal: Proposal, base: Checkpoint, base_tree: Tree, policy: Policy
+    ) -> Round:
+        tree = self.hub.paths(at=proposal.revision)
+        try:
+            contribution = read_contribution(self.hub, proposal, tree)
+        except ManifestError as exc:
+            return refuse(round_, [_refusal(proposal, str(exc))])
+        if reasons := check_account(contribution.manifest.contributor, proposal.author, policy):
+            return refuse(round_, [_refusal(proposal, "; ".join(reasons))])
+        admitted = admit(round_, contribution)
+        if contribution not in admitted.contributions:
+            return admitted
+        reasons = check_contribution(contribution, tree, base_tree, policy)
+        reasons = reasons or check_file(self._fetch_delta(contribution), contribution.manifest, base)
+        return refuse(round_, [verdict_on(contribution, reasons)]) if reasons else admitted
 
     def _fetch_delta(self, contribution: Contribution) -> Path:
         path, _ = contribution_paths(contribution.manifest.contributor)
@@ -143,6 +162,16 @@ class Coordinator:
 
     def _open(self, contribution: Contribution) -> TensorFile:
         return TensorFile(self._fetch_delta(contribution))
+
+
+def _refusal(proposal: Proposal, reason: str) -> Verdict:
+    """Of a pull request whose contributor cannot be told for sure: it counts against the account."""
+    return Verdict(
+        contributor=proposal.author,
+        proposal=proposal.number,
+        revision=proposal.revision,
+        reasons=(reason,),
+    )
 
 
 def _source(contribution: Contribution, file: TensorFile) -> DeltaSource:
@@ -184,12 +213,25 @@ def _record(
     )
 
 
-def _settle(hub: Hub, record: RoundRecord) -> None:
-    """Tell the contributors of a published round what became of their contributions, and close them."""
+def _settle(hub: Hub, state: State) -> None:
+    """Close the contributions of the newest round, saying what became of them, and delete what is too old."""
+    record = state.record
     still_open = {proposal.number for proposal in hub.proposals()}
     for entry in record.entries:
         if entry.proposal in still_open:
             hub.settle(entry.proposal, comment=_comment(entry, record))
+    _forget(hub, state)
+
+
+def _forget(hub: Hub, state: State) -> None:
+    """Delete the contributions of the round whose retention has run out now."""
+    retention, index = state.policy.retention, state.record.round_index
+    if retention is None or index - retention < 1:
+        return
+    kept = set(hub.settled())
+    for entry in read_record(hub, index - retention, at=state.head).entries:
+        if entry.proposal in kept:
+            hub.forget(entry.proposal)
 
 
 def _comment(entry: Entry, record: RoundRecord) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from coldfusion.cards import model_card
 from coldfusion.config import Policy, dump, parse
-from coldfusion.errors import NotOnHub, RoundError, writing
+from coldfusion.errors import ConfigError, NotOnHub, RoundError, writing
 from coldfusion.hub import Hub
 from coldfusion.jsonrecords import from_json, to_json
-from coldfusion.records import Evaluation, Revision, RoundRecord
+from coldfusion.records import PROTOCOL, Evaluation, Revision, RoundRecord
 
 POLICY = "federation.yaml"
 
@@ -52,13 +53,26 @@ def read_state(hub: Hub) -> State:
     newest = _record_paths(hub, head)[-1:]
     if not newest:
         raise RoundError(f"not a federation: no rounds/ at {head[:12]}")
-    return State(head, parse(Policy, policy, source=POLICY), _read_record(hub, newest[0], head))
+    return State(head, parse_policy(policy), _read_record(hub, newest[0], head))
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that federation.yaml holds. One of a newer protocol is refused before its keys are."""
+    found = re.search(r"^protocol:\s*(\S+)", text, flags=re.MULTILINE)
+    if found and found[1] != str(PROTOCOL):
+        raise ConfigError(f"{POLICY}: protocol {found[1]}, this coldfusion speaks {PROTOCOL}: upgrade it")
+    return parse(Policy, text, source=POLICY)
 
 
 def read_records(hub: Hub) -> list[RoundRecord]:
     """The records of all rounds, from the first."""
     head = hub.head()
     return [_read_record(hub, path, head) for path in _record_paths(hub, head)]
+
+
+def read_record(hub: Hub, round_index: int, *, at: Revision) -> RoundRecord:
+    """The record of one round, as it stands at a revision."""
+    return _read_record(hub, record_path(round_index), at)
 
 
 def _record_paths(hub: Hub, head: Revision) -> list[str]:

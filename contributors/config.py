@@ -48,10 +48,7 @@ class TrainingConfig:
         _check_pooling(self.pooling)
         if self.head_start not in HEAD_STARTS:
             raise ConfigError(f"head_start {self.head_start!r} is not one of {', '.join(HEAD_STARTS)}")
-        for name in ("lr", "lora_rank", "epochs", "batch_size", "max_length"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} {value} is not above 0")
+        _check_above_zero(self, "lr", "lora_rank", "epochs", "batch_size", "max_length")
 
 
 @dataclass(frozen=True)
@@ -88,10 +85,48 @@ class PoolConfig:
             raise ConfigError(f"pool.cpus {self.cpus} is not above 0")
 
 
+@dataclass(frozen=True)
+class JoinConfig:
+    """How a contributor takes part in a federation of others."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: int = 0
+    threads: int | None = None  # of torch; None: as many as this machine has cores
+    name: str | None = None  # to contribute as; None: the account's
+    outbox: str | None = None  # folder where finished contributions wait; None: in the user's state folder
+    poll: float = 60.0  # seconds between two looks for a new round
+    timeout: float = 60.0  # seconds without a byte after which a call to the Hub has failed
+
+    def __post_init__(self) -> None:
+        _check_above_zero(self, "poll", "timeout")
+
+
+@dataclass(frozen=True)
+class CoordinateConfig:
+    """How a coordinator runs a federation."""
+
+    tasks: str | None = None  # folder of held-out tasks that every base is scored on; None: not scored
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    workdir: str | None = None  # room for scratch and scores; None: in the user's state folder
+    poll: float = 60.0  # seconds between two looks at the open pull requests
+    timeout: float = 60.0  # seconds without a byte after which a call to the Hub has failed
+
+    def __post_init__(self) -> None:
+        _check_above_zero(self, "poll", "timeout")
+
+
 def refuse_held_out(contributed: Sequence[str], held_out: Sequence[str]) -> None:
     """A held-out task is one that nobody contributes. Raises ConfigError naming one that is both."""
     if both := sorted(set(contributed) & set(held_out)):
         raise ConfigError(f"held-out task {both[0]!r} is among the contributed ones; take it out of one list")
+
+
+def _check_above_zero(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name} {value} is not above 0")
 
 
 def _check_pooling(name: str) -> None:

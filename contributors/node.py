@@ -14,13 +14,15 @@ from coldfusion.deltas import write_delta
 from coldfusion.errors import writing
 from coldfusion.hub import Hub, Proposal
 from coldfusion.jsonrecords import to_json
-from coldfusion.records import Manifest, Revision
+from coldfusion.records import Manifest, Revision, is_name_of, parse_title
 from contributors.config import TrainingConfig
 from contributors.data import load_examples
 from contributors.finetuning import finetune
 from contributors.models import tensor_reader
 from contributors.reporting import Report
 from hub_sync.address import open_hub
+
+DELTA, MANIFEST = "delta.safetensors", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A contribution that is ready to be submitted, and how it came to be."""
+
+    manifest: Manifest
+    files: Mapping[str, Path]  # path on the Hub -> file here: the delta and the manifest
+    num_passes: int  # examples trained on, epochs counted
+    training: tuple[float, float]  # when Trainer.train began and ended, seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What came of a turn."""
 
@@ -51,32 +63,44 @@ class Submission:
 
 def contribute(base: Path, turn: Turn, report: Report) -> Submission:
     """Take a turn, starting from the checkpoint directory `base`, and open the pull request."""
-    examples = load_examples(turn.data)
-    finetuned = finetune(base, examples, turn.training, seed=turn.seed, report=report)
-    ended = time.time()
-    with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch, Checkpoint(base) as checkpoint:
-        delta, description = Path(scratch) / "delta.safetensors", Path(scratch) / "manifest.json"
-        write_delta(checkpoint, tensor_reader(finetuned.classifier.body), delta, codec=turn.codec)
-        manifest = Manifest(
-            contributor=turn.contributor,
-            round_index=turn.round_index,
-            base=turn.base,
-            codec=turn.codec,
-            num_examples=finetuned.num_examples,
-            size=delta.stat().st_size,
-            sha256=sha256_of(delta),
-        )
-        with writing(description):
-            description.write_bytes(to_json(manifest))
-        files = dict(zip(contribution_paths(turn.contributor), (delta, description), strict=True))
-        proposal = submit(open_hub(turn.hub), manifest, files)
+    with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
+        offer = prepare(base, turn, Path(scratch), report)
+        hub = open_hub(turn.hub, author=turn.contributor)
+        proposal = submit(hub, offer.manifest, offer.files)
     return Submission(
         contributor=turn.contributor,
         proposal=proposal.number,
+        num_examples=offer.manifest.num_examples,
+        num_passes=offer.num_passes,
+        training=offer.training,
+        delta_bytes=offer.manifest.size,
+    )
+
+
+def prepare(base: Path, turn: Turn, into: Path, report: Report) -> Offer:
+    """Fine-tune from the checkpoint directory `base`; delta and manifest go into the directory `into`."""
+    examples = load_examples(turn.data)
+    finetuned = finetune(base, examples, turn.training, seed=turn.seed, report=report)
+    ended = time.time()
+    delta, description = into / DELTA, into / MANIFEST
+    with Checkpoint(base) as checkpoint:
+        write_delta(checkpoint, tensor_reader(finetuned.classifier.body), delta, codec=turn.codec)
+    manifest = Manifest(
+        contributor=turn.contributor,
+        round_index=turn.round_index,
+        base=turn.base,
+        codec=turn.codec,
         num_examples=finetuned.num_examples,
+        size=delta.stat().st_size,
+        sha256=sha256_of(delta),
+    )
+    with writing(description):
+        description.write_bytes(to_json(manifest))
+    return Offer(
+        manifest=manifest,
+        files=dict(zip(contribution_paths(turn.contributor), (delta, description), strict=True)),
         num_passes=finetuned.num_passes,
         training=(ended - finetuned.seconds, ended),
-        delta_bytes=manifest.size,
     )
 
 
@@ -93,7 +117,10 @@ def submit(hub: Hub, manifest: Manifest, files: Mapping[str, Path]) -> Proposal:
 
 
 def submitted(hub: Hub, round_index: int) -> set[str]:
-    """The contributors that have an open pull request for a round, by its title."""
-    prefix = f"round {round_index}: "
-    titles = (proposal.title for proposal in hub.proposals())
-    return {title[len(prefix) :].rsplit(" [", 1)[0] for title in titles if title.startswith(prefix)}
+    """The contributors that have an open pull request of their own account for a round, by its title."""
+    titles = ((parse_title(proposal.title), proposal.author) for proposal in hub.proposals())
+    return {
+        title[1]
+        for title, account in titles
+        if title and title[0] == round_index and is_name_of(title[1], account)
+    }

@@ -11,9 +11,9 @@ import numpy as np
 from coldfusion.errors import ConfigError, DataError
 from coldfusion.seeds import seed_for
 from contributors.config import refuse_held_out
-from contributors.data import KNOWN_SUFFIXES
-from contributors.evaluation import Task, check_task
+from contributors.evaluation import Task
 from contributors.models import check_encoder
+from contributors.taskfolder import read_task, task_names
 from experiments.config import SimulationConfig
 
 
@@ -43,20 +43,13 @@ def make_plan(config: SimulationConfig) -> Plan:
     Raises ConfigError, DataError or BaseError, naming what is wrong.
     """
     folder = Path(config.tasks)
-    if not folder.is_dir():
-        raise DataError(f"tasks={config.tasks}: no such folder")
-    there = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    there = task_names(folder)
     contributed = config.contributed or [name for name in there if name not in config.held_out]
     scored = contributed if config.scored is None else config.scored
     _check_names(config, contributed, scored, there)
     check_encoder(config.base)
     tasks = {
-        name: check_task(
-            name,
-            _split_file(folder / name, "train"),
-            _split_file(folder / name, "test"),
-            held_out=name in config.held_out,
-        )
+        name: read_task(folder, name, held_out=name in config.held_out)
         for name in sorted({*contributed, *config.held_out})
     }
     _refuse_same_data(tasks.values())
@@ -80,14 +73,6 @@ def _check_names(
     if config.contributors_per_round > len(contributed):
         wanted = config.contributors_per_round
         raise ConfigError(f"contributors_per_round {wanted}: only {len(contributed)} tasks contribute")
-
-
-def _split_file(folder: Path, split: str) -> str:
-    for suffix in KNOWN_SUFFIXES:
-        path = folder / f"{split}{suffix}"
-        if path.exists():
-            return str(path)
-    raise DataError(f"{folder}: no {split} split; expected {split}.csv, .tsv, .jsonl or .parquet")
 
 
 def _refuse_same_data(tasks: Iterable[Task]) -> None:

@@ -14,9 +14,10 @@ from coldfusion.checkpoint import Checkpoint
 from coldfusion.config import Policy
 from coldfusion.deltas import write_delta
 from coldfusion.federation import found, read_state
-from coldfusion.hub import Hub, Proposal, materialise
+from coldfusion.hub import Proposal, materialise
 from coldfusion.jsonrecords import to_json
 from coldfusion.records import Evaluation, Manifest
+from hub_sync.local import LocalHub
 
 Tensors = Mapping[str, NDArray[np.float32]]
 NOTHING: Mapping[str, object] = {}
@@ -48,7 +49,7 @@ def write_checkpoint(directory: Path, body: Tensors) -> Path:
     return directory
 
 
-def new_federation(hub: Hub, room: Path, body: Tensors, policy: Policy | None = None) -> Path:
+def new_federation(hub: LocalHub, room: Path, body: Tensors, policy: Policy | None = None) -> Path:
     """Publish round 0 on an empty Hub; the directory of its base."""
     base = write_checkpoint(room / "pretrained", body)
     found(hub, base, policy or Policy(), evaluate=lambda _: Evaluation(), workdir=room / "founding")
@@ -56,7 +57,7 @@ def new_federation(hub: Hub, room: Path, body: Tensors, policy: Policy | None = 
 
 
 def contribute(
-    hub: Hub,
+    hub: LocalHub,
     room: Path,
     body: Tensors,
     *,
@@ -73,7 +74,7 @@ def contribute(
     return propose(hub, delta, description, {"contributor": name, "codec": codec, **says})
 
 
-def propose(hub: Hub, delta: Path, description: Path, fields: Mapping[str, object]) -> Proposal:
+def propose(hub: LocalHub, delta: Path, description: Path, fields: Mapping[str, object]) -> Proposal:
     """Open a pull request with a delta file and a manifest that says `fields` about it."""
     state = read_state(hub)
     known: dict[str, object] = {
@@ -87,4 +88,10 @@ def propose(hub: Hub, delta: Path, description: Path, fields: Mapping[str, objec
     manifest = Manifest(**{**known, **fields})  # type: ignore[arg-type]
     description.write_bytes(to_json(manifest))
     files = dict(zip(contribution_paths(manifest.contributor), (delta, description), strict=True))
-    return hub.propose(files, title=manifest.title, message="a test contributes", parent=state.head)
+    account = signed_in(hub, manifest.contributor.split("--")[0])
+    return account.propose(files, title=manifest.title, message="a test contributes", parent=state.head)
+
+
+def signed_in(hub: LocalHub, account: str) -> LocalHub:
+    """The same repo, as another account."""
+    return LocalHub(hub.root, repo_id=hub.repo_id, author=account)

@@ -17,22 +17,6 @@ QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=Fals
 
 
 @pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Run the console script in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["coldfusion", *arguments])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        out, err = capsys.readouterr()
-        return int(exited.value.code or 0), out, err
-
-    return run
-
-
-@pytest.fixture
 def config(tiny_base: Path, tmp_path: Path) -> Path:
     """The YAML file of a small simulation."""
     settings = SimulationConfig(

@@ -13,7 +13,7 @@ from coldfusion.errors import RoundError, StaleParent, StorageError
 from coldfusion.federation import read_records, read_state
 from coldfusion.records import Evaluation, RoundRecord, TaskScore, Verdict
 from hub_sync.local import LocalHub
-from tests.helpers import contribute, finetuned, new_federation, propose, small_body
+from tests.helpers import contribute, finetuned, new_federation, propose, signed_in, small_body
 
 BODY = small_body()
 
@@ -114,6 +114,18 @@ def falsify(**says: object) -> Callable[[LocalHub, Path, Path], None]:
     return attack
 
 
+def in_the_name_of(name: str) -> Callable[[LocalHub, Path, Path], None]:
+    """What `name` would contribute, opened by mallory before her."""
+
+    def attack(hub: LocalHub, room: Path, base: Path) -> None:
+        proposal = contribute(hub, room / "theft", finetuned(BODY, 9), name=name)
+        files = {p: hub.fetch(p, at=proposal.revision) for p in contribution_paths(name)}
+        hub.settle(proposal.number, comment="see the next one")
+        signed_in(hub, "mallory").propose(files, title=proposal.title, message="m", parent=hub.head())
+
+    return attack
+
+
 def with_tensors(change: Callable[[dict[str, np.ndarray]], None]) -> Callable[[LocalHub, Path, Path], None]:
     """A contribution of mallory's whose delta holds other tensors."""
 
@@ -145,7 +157,7 @@ def and_also(path: str) -> Callable[[LocalHub, Path, Path], None]:
         files = {p: hub.fetch(p, at=proposal.revision) for p in contribution_paths("mallory")}
         hub.settle(proposal.number, comment="see the next one")
         files[path] = base / "model.safetensors"
-        hub.propose(files, title="t", message="m", parent=hub.head())
+        signed_in(hub, "mallory").propose(files, title=proposal.title, message="m", parent=hub.head())
 
     return attack
 
@@ -157,7 +169,8 @@ def manifest_of(text: str) -> Callable[[LocalHub, Path, Path], None]:
             "contributions/mallory/manifest.json": room / "manifest",
             "contributions/mallory/delta.safetensors": base / "model.safetensors",
         }
-        hub.propose(files, title="t", message="m", parent=hub.head())
+        title = f"round 1: mallory [{'0' * 12}]"
+        signed_in(hub, "mallory").propose(files, title=title, message="m", parent=hub.head())
 
     return attack
 
@@ -168,6 +181,10 @@ ATTACKS = {
     "wrong digest": (falsify(sha256="0" * 64), "not the file that the manifest describes"),
     "wrong size": (falsify(size=1), "not the file that the manifest describes"),
     "another base": (falsify(base="0" * 40), "made for round 1 from base 000000000000"),
+    "another's name": (
+        in_the_name_of("alice"),
+        "'mallory' contributes as mallory or mallory--NAME, not as 'alice'",
+    ),
     "another round": (falsify(round_index=7), "made for round 7"),
     "a tensor less": (with_tensors(lambda t: t.pop("norm") is None), "1 tensors are missing, first 'norm'"),
     "a tensor more": (
@@ -285,3 +302,46 @@ def test_a_disk_that_refuses_is_one_clear_line(hub: LocalHub, base: Path, tmp_pa
     (tmp_path / "work").write_text("a file where a directory should be")
     with pytest.raises(StorageError, match="cannot write .*work"):
         coordinator(hub, tmp_path).run_round()
+
+
+def test_a_contribution_to_an_older_round_is_refused_unread(
+    hub: LocalHub, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = contribute(hub, tmp_path / "late", finetuned(BODY, 2), name="bob")
+    hub.settle(late.number, comment="see the next one")
+    contribute(hub, tmp_path, finetuned(BODY, 1), name="alice")
+    coordinator(hub, tmp_path).run_round()
+    again = signed_in(hub, "bob").propose(
+        {p: hub.fetch(p, at=late.revision) for p in contribution_paths("bob")},
+        title=late.title,
+        message="m",
+        parent=hub.head(),
+    )
+    contribute(hub, tmp_path / "2", finetuned(BODY, 3), name="alice")
+    listed: list[str] = []
+    paths = hub.paths
+    monkeypatch.setattr(hub, "paths", lambda prefix="", *, at: listed.append(at) or paths(prefix, at=at))
+    record = coordinator(hub, tmp_path).run_round()
+    assert reasons(record) == {"alice": "", "bob": "made for round 1; the open round is 2"}
+    assert again.revision not in listed
+
+
+def test_only_accounts_that_may_contribute_do(hub: LocalHub, tmp_path: Path) -> None:
+    new_federation(hub, tmp_path, BODY, Policy(contributors=["alice"]))
+    for name in ("alice", "alice--more", "bob"):
+        contribute(hub, tmp_path, finetuned(BODY, 1), name=name)
+    assert reasons(coordinator(hub, tmp_path).run_round()) == {
+        "alice": "",
+        "alice--more": "",
+        "bob": "'bob' is not among the accounts that may contribute",
+    }
+
+
+def test_contributions_are_deleted_when_their_retention_is_over(hub: LocalHub, tmp_path: Path) -> None:
+    new_federation(hub, tmp_path, BODY, Policy(retention=1))
+    kept: list[list[int]] = []
+    for seed in (1, 2, 3):
+        contribute(hub, tmp_path / str(seed), finetuned(BODY, seed), name="alice")
+        coordinator(hub, tmp_path).run_round()
+        kept.append(hub.settled())
+    assert kept == [[1], [2], [3]]

@@ -1,0 +1,48 @@
+"""What the open round has and what it waits for, by the titles of the open pull requests: a pure value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from coldfusion.config import Policy
+from coldfusion.hub import Proposal
+from coldfusion.records import parse_title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """The open round from outside: nothing of it was fetched or screened yet."""
+
+    round_index: int
+    contributors: tuple[str, ...]  # whose contributions are there, by name
+    quorum: int
+    deadline: datetime | None  # None: the round waits for its quorum, however long
+
+    def quorum_at(self, now: datetime) -> int | None:
+        """How many accepted contributions the round needs if it is run now; None where it should not be."""
+        if len(self.contributors) >= self.quorum:
+            return self.quorum
+        if self.contributors and self.deadline is not None and now >= self.deadline:
+            return 1
+        return None
+
+    def __str__(self) -> str:
+        there, missing = len(self.contributors), max(0, self.quorum - len(self.contributors))
+        waits = f"waits for {missing} more" if missing else "is ready to be fused"
+        until = f", or until {self.deadline:%Y-%m-%d %H:%M} UTC" if missing and self.deadline else ""
+        counts = f"{there} of {self.quorum} contributions are there"
+        return f"round {self.round_index}: {counts}; it {waits}{until}"
+
+
+def outlook(round_index: int, policy: Policy, published: datetime, proposals: Sequence[Proposal]) -> Outlook:
+    """The outlook of a round whose base was published at a moment and that has these open pull requests."""
+    titles = (parse_title(proposal.title) for proposal in proposals)
+    hours = policy.deadline_hours
+    return Outlook(
+        round_index=round_index,
+        contributors=tuple(sorted({title[1] for title in titles if title and title[0] == round_index})),
+        quorum=policy.quorum,
+        deadline=None if hours is None else published + timedelta(hours=hours),
+    )

@@ -1,0 +1,93 @@
+"""`coldfusion status`: rounds, contributions, verdicts, scores, and what the federation waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from coldfusion.cards import describe
+from coldfusion.federation import State, read_records, read_state, tag_name
+from coldfusion.hub import Hub
+from coldfusion.outlook import Outlook, outlook
+from coldfusion.records import Entry, Evaluation, RoundRecord
+
+LAST = 3  # rounds whose contributions are listed one by one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """All that a federation says about itself at one moment."""
+
+    address: str
+    state: State
+    records: tuple[RoundRecord, ...]  # from round 0
+    outlook: Outlook
+
+
+def read_overview(hub: Hub) -> Overview:
+    """Raises RoundError where the repo is no federation, NotOnHub where there is none."""
+    state = read_state(hub)
+    there = outlook(state.open_round, state.policy, hub.published(state.head), hub.proposals())
+    return Overview(address=hub.address, state=state, records=tuple(read_records(hub)), outlook=there)
+
+
+def show(overview: Overview, console: Console) -> None:
+    """Print the overview as tables and lines; lines are not broken, so that a program can read them."""
+    state, policy = overview.state, overview.state.policy
+    line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    line(f"{overview.address}: base of {tag_name(state.record.round_index)} at {state.head}")
+    line(f"{policy.fuser}, outer_lr {policy.outer_lr:g}, quorum {policy.quorum}")
+    console.print(_rounds(overview.records))
+    for record in overview.records[1:][-LAST:]:
+        console.print(_contributions(record))
+    line(str(overview.outlook))
+    if overview.outlook.contributors:
+        line(f"there: {', '.join(overview.outlook.contributors)}")
+
+
+def _rounds(records: tuple[RoundRecord, ...]) -> Table:
+    groups = sorted(
+        {(s.protocol, s.held_out) for record in records for s in record.evaluation.scores},
+        key=lambda group: (group[0], not group[1]),
+    )
+    table = Table(title="rounds")
+    for title in ("round", "fused", "refused"):
+        table.add_column(title, justify="right")
+    for protocol, held_out in groups:
+        table.add_column(f"{protocol}, {'held-out' if held_out else 'contributed'}")
+    for record in records:
+        counts = (str(record.num_accepted), str(len(record.entries) - record.num_accepted))
+        scores = (_score(record.evaluation, *group) for group in groups)
+        table.add_row(str(record.round_index), *(counts if record.round_index else ("", "")), *scores)
+    return table
+
+
+def _contributions(record: RoundRecord) -> Table:
+    table = Table(title=f"round {record.round_index}")
+    for title in ("contributor", "pull request", "examples", "norm", "verdict"):
+        table.add_column(title, justify="left" if title in ("contributor", "verdict") else "right")
+    for entry in record.entries:
+        # What strangers wrote is text, never markup.
+        table.add_row(*(Text(cell) for cell in _cells(entry)))
+    return table
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    return (
+        entry.contributor,
+        f"#{entry.proposal}" if entry.proposal is not None else "",
+        f"{entry.num_examples:,}" if entry.num_examples is not None else "",
+        f"{entry.norm:.4g}" if entry.norm is not None else "",
+        f"fused, weight {entry.weight:.3g}" if entry.accepted else "refused: " + "; ".join(entry.reasons),
+    )
+
+
+def _score(evaluation: Evaluation, protocol: str, held_out: bool) -> str:
+    gain = evaluation.gain(protocol, held_out=held_out)
+    if gain is None:
+        return ""
+    return f"{evaluation.mean_score(protocol, held_out=held_out):.2f}  {describe(gain)}"

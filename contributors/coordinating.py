@@ -1,0 +1,86 @@
+"""`coldfusion coordinate`: the fusion coordinator of a federation, for one round or for every one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from coldfusion.cards import describe
+from coldfusion.coordinator import Coordinator
+from coldfusion.errors import RoundError, StaleParent, writing
+from coldfusion.federation import Evaluate, tag_name
+from coldfusion.hub import Hub, materialise
+from coldfusion.records import Evaluation, RoundRecord
+from coldfusion.watching import Watch
+from contributors.config import CoordinateConfig, TrainingConfig
+from contributors.evaluation import PROBE, Evaluator
+from contributors.pool import open_pool
+from contributors.taskfolder import read_tasks
+from hub_sync.address import open_hub
+from hub_sync.outbox import state_folder
+from hub_sync.pacing import Pacer
+
+
+def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callable[[str], None]) -> None:
+    """Run the open round of the federation at an address if it is due, or every round as it fills."""
+    pacer = Pacer()
+    hub = open_hub(repo, author="coordinator", pacer=pacer, timeout=config.timeout)
+    room = _room(hub, config)
+    with _evaluation(hub, config, room) as evaluate:
+        coordinator = Coordinator(hub=hub, workdir=room / "work", evaluate=evaluate)
+        watching = Watch(coordinator=coordinator, say=say, poll=config.poll)
+        try:
+            for found in watching.rounds() if watch else [watching.run_open_round()]:
+                say(_line(found) if isinstance(found, RoundRecord) else str(found))
+                say(_calls(pacer))
+        except StaleParent as exc:
+            raise RoundError(f"{exc}: it coordinates this federation; this coordinator stops") from exc
+
+
+def _room(hub: Hub, config: CoordinateConfig) -> Path:
+    key = hashlib.sha256(hub.address.encode()).hexdigest()[:16]
+    room = Path(config.workdir) if config.workdir else state_folder() / "coordinator" / key
+    with writing(room):
+        room.mkdir(parents=True, exist_ok=True)
+    return room
+
+
+@contextmanager
+def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[Evaluate]:
+    """How bases are scored: on the held-out tasks of a folder, against round 0; not at all without one."""
+    if config.tasks is None:
+        yield lambda _: Evaluation()
+        return
+    held_out, pretrained = read_tasks(Path(config.tasks)), room / "pretrained"
+    with writing(pretrained):
+        pretrained.mkdir(exist_ok=True)
+    materialise(hub, hub.resolve(tag_name(0)), pretrained)
+    with open_pool(config.pool) as pool:
+        evaluator = Evaluator(
+            pool=pool,
+            tasks=held_out,
+            seeds={PROBE: config.probe.seeds},
+            probe=config.probe,
+            training=TrainingConfig(),
+            cache=room / "scores",
+            pretrained=pretrained,
+            on_progress=lambda job, done, total: None,
+            on_scored=lambda job, scored: None,
+        )
+        yield lambda base: evaluator.evaluate(base, evaluator.jobs([PROBE]))
+
+
+def _line(record: RoundRecord) -> str:
+    refused = len(record.entries) - record.num_accepted
+    parts = [f"round {record.round_index} is published: {record.num_accepted} fused, {refused} refused"]
+    parts += [f"{e.contributor}: {'; '.join(e.reasons)}" for e in record.entries if not e.accepted]
+    if gain := record.evaluation.gain(PROBE, held_out=True):
+        parts.append(f"held-out probe gain {describe(gain)}")
+    return " · ".join(parts)
+
+
+def _calls(pacer: Pacer) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(pacer.calls.items()))
+    return f"{pacer.total} calls to the Hub so far" + (f" ({kinds})" if kinds else "")

@@ -1,0 +1,161 @@
+"""`coldfusion join`: one contributor's part in a federation, for one round or for every one that opens.
+
+Pull, fine-tune, check, show what would leave, ask, submit. A finished contribution waits in the outbox while
+the Hub is away, and is submitted exactly once.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from coldfusion.checkpoint import Checkpoint
+from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
+from coldfusion.federation import State, read_state
+from coldfusion.hub import Hub, Proposal, materialise
+from coldfusion.records import Revision, is_name_of
+from coldfusion.seeds import seed_for
+from coldfusion.selfcheck import reasons_against
+from contributors.config import JoinConfig
+from contributors.consent import Consent, describe_parcel
+from contributors.devices import limit_threads
+from contributors.node import DELTA, Turn, prepare, submit, submitted
+from contributors.reporting import Milestones, Report
+from hub_sync.address import open_hub, proposal_address
+from hub_sync.outbox import Outbox, Parcel, state_folder
+
+
+def join(
+    repo: str,
+    data: str,
+    config: JoinConfig,
+    *,
+    watch: bool,
+    consent: Consent,
+    say: Callable[[str], None],
+) -> None:
+    """Contribute to the federation at an address: once, or to every round as it opens."""
+    hub = open_hub(repo, author=config.name or "local", timeout=config.timeout)
+    limit_threads(config.threads or os.cpu_count() or 1)
+    contributor = name_for(hub.author, config.name)
+    room = Path(config.outbox) if config.outbox else state_folder() / "outbox"
+    joiner = Joiner(
+        hub=hub,
+        contributor=contributor,
+        data=data,
+        config=config,
+        outbox=Outbox(room, address=hub.address, contributor=contributor),
+        consent=consent,
+        say=say,
+        report=Milestones(say),
+    )
+    if watch:
+        joiner.rounds()
+    else:
+        joiner.contribute()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joiner:
+    """What a contributor brings: data, settings, a yes or no, and room on the disk."""
+
+    hub: Hub
+    contributor: str
+    data: str  # see contributors.data.load_examples
+    config: JoinConfig
+    outbox: Outbox
+    consent: Consent
+    say: Callable[[str], None]
+    report: Report
+    sleep: Callable[[float], None] = time.sleep
+
+    def contribute(self) -> Proposal | None:
+        """Contribute to the open round; None where it is done already, or its owner said no.
+
+        Raises ContributionError where the federation would refuse it: nothing leaves then.
+        """
+        state = read_state(self.hub)
+        if self.contributor in submitted(self.hub, state.open_round):
+            self.say(f"{self.contributor} contributes to round {state.open_round} already")
+            return None
+        parcel = self.outbox.parcel(base=state.head) or self._make(state)
+        return self._submit(parcel) if self._is_agreed(parcel) else None
+
+    def rounds(self) -> None:
+        """Contribute to every round as it opens, for ever. An outage is waited out."""
+        done: Revision | None = None
+        while True:
+            try:
+                head = self.hub.head()
+                if head != done:
+                    self.contribute()
+                    done = head
+            except HubUnavailable as exc:
+                self.say(f"{exc}; trying again in {self.config.poll:.0f} s")
+            self.sleep(self.config.poll)
+
+    def _make(self, state: State) -> Parcel:
+        """Fine-tune from the newest base and leave the contribution in the outbox, checked."""
+        self.say(f"round {state.open_round}: fetching base {state.head[:12]}")
+        with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
+            base = materialise(self.hub, state.head, Path(scratch) / "base")
+            self.say(f"round {state.open_round}: fine-tuning on {self.data}")
+            made = prepare(base, self._turn(state), Path(scratch), self.report)
+            with Checkpoint(base) as checkpoint:
+                reasons = reasons_against(
+                    made.manifest,
+                    Path(scratch) / DELTA,
+                    checkpoint,
+                    policy=state.policy,
+                    account=self.hub.author,
+                )
+            if reasons:
+                raise ContributionError(f"the federation would refuse this: {'; '.join(reasons)}")
+            return self.outbox.put(Path(scratch), made.manifest)
+
+    def _turn(self, state: State) -> Turn:
+        return Turn(
+            contributor=self.contributor,
+            hub=self.hub.address,
+            round_index=state.open_round,
+            base=state.head,
+            data=self.data,
+            training=self.config.training,
+            codec=state.policy.codecs[0],
+            seed=seed_for(self.config.seed, "round", state.open_round, self.contributor),
+        )
+
+    def _is_agreed(self, parcel: Parcel) -> bool:
+        """Whether its owner said yes, now or before a kill or an outage."""
+        if parcel.is_agreed:
+            return True
+        text = describe_parcel(parcel, address=self.hub.address, account=self.hub.author)
+        if not self.consent(text):
+            self.outbox.clear()
+            self.say("nothing left this machine")
+            return False
+        parcel.agree()
+        return True
+
+    def _submit(self, parcel: Parcel) -> Proposal | None:
+        manifest = parcel.manifest
+        if self.hub.head() != manifest.base:
+            self.outbox.clear()
+            self.say(f"round {manifest.round_index} was closed meanwhile; this contribution came too late")
+            return None
+        proposal = submit(self.hub, manifest, parcel.files)
+        self.outbox.clear()
+        self.say(f"round {manifest.round_index}: {proposal_address(self.hub, proposal.number)}")
+        return proposal
+
+
+def name_for(account: str, wanted: str | None) -> str:
+    """The contributor's name: the account's, or one that the account may use. Raises ConfigError."""
+    name = wanted or account
+    if not is_name_of(name, account):
+        raise ConfigError(f"name {name!r}: {account!r} contributes as {account} or {account}--NAME")
+    return name

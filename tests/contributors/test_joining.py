@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coldfusion.config import Policy
+from coldfusion.coordinator import Coordinator
+from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
+from coldfusion.federation import found, read_state
+from coldfusion.records import Evaluation
+from contributors.config import JoinConfig, TrainingConfig
+from contributors.joining import Joiner, name_for
+from contributors.reporting import Milestones, unheard
+from hub_sync.local import LocalHub
+from hub_sync.outbox import Outbox
+from tests.tasks import write_task
+
+QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=False)
+
+
+class Over(Exception):
+    """Ends a watch that would go on for ever."""
+
+
+@pytest.fixture
+def hub(tiny_base: Path, tmp_path: Path) -> LocalHub:
+    hub = LocalHub(tmp_path / "store", author="lab")
+    found(hub, tiny_base, Policy(), evaluate=lambda _: Evaluation(), workdir=tmp_path / "founding")
+    return hub
+
+
+@pytest.fixture
+def joiner(hub: LocalHub, tmp_path: Path) -> Joiner:
+    """alice, who always says yes. What is said is in `said`."""
+    return Joiner(
+        hub=LocalHub(hub.root, author="alice"),
+        contributor="alice",
+        data=str(write_task(tmp_path / "secret-place", seed=0) / "train.csv"),
+        config=JoinConfig(training=QUICK),
+        outbox=Outbox(tmp_path / "outbox", address=hub.address, contributor="alice"),
+        consent=lambda text: True,
+        say=lambda line: None,
+        report=unheard,
+    )
+
+
+def coordinate(hub: LocalHub, room: Path) -> None:
+    Coordinator(hub=hub, workdir=room / "work", evaluate=lambda _: Evaluation()).run_round()
+
+
+def test_a_contribution_is_shown_in_full_agreed_to_and_submitted(joiner: Joiner, hub: LocalHub) -> None:
+    shown: list[str] = []
+    proposal = replace(joiner, consent=lambda text: shown.append(text) or True).contribute()  # type: ignore[func-returns-value]
+    assert proposal is not None and hub.proposals() == [proposal]
+    (text,) = shown
+    delta = next(info for info in hub.paths("contributions/", at=proposal.revision))
+    assert f"contributions/alice/delta.safetensors  {delta.size:,} bytes" in text
+    manifest = hub.fetch("contributions/alice/manifest.json", at=proposal.revision).read_text().strip()
+    assert manifest in text and f"titled {proposal.title!r}" in text
+    for secret in ("secret-place", "good", "soup", "train.csv"):
+        assert secret not in text
+
+
+def test_a_no_leaves_nothing_anywhere(joiner: Joiner, hub: LocalHub, tmp_path: Path) -> None:
+    assert replace(joiner, consent=lambda text: False).contribute() is None
+    assert hub.proposals() == [] and not list((tmp_path / "outbox").rglob("*.safetensors"))
+
+
+def test_one_round_one_contribution(joiner: Joiner, hub: LocalHub) -> None:
+    said: list[str] = []
+    assert joiner.contribute() is not None
+    assert replace(joiner, say=said.append).contribute() is None
+    assert said == ["alice contributes to round 1 already"] and len(hub.proposals()) == 1
+
+
+def test_what_the_federation_would_refuse_does_not_leave(
+    hub: LocalHub, tiny_base: Path, joiner: Joiner, tmp_path: Path
+) -> None:
+    other = LocalHub(tmp_path / "other", author="lab")
+    policy = Policy(contributors=["bob"])
+    found(other, tiny_base, policy, evaluate=lambda _: Evaluation(), workdir=tmp_path / "founding")
+    alice = LocalHub(other.root, author="alice")
+    with pytest.raises(ContributionError, match="'alice' is not among the accounts that may contribute"):
+        replace(joiner, hub=alice).contribute()
+    assert other.proposals() == []
+
+
+def test_an_outage_keeps_the_contribution_in_the_outbox_and_it_is_submitted_once(
+    joiner: Joiner, hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    joiner = replace(joiner, consent=lambda text: asked.append(text) or True)  # type: ignore[func-returns-value]
+
+    def away(*_: object, **__: object) -> None:
+        raise HubUnavailable("no answer")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(joiner.hub, "propose", away)
+        with pytest.raises(HubUnavailable):
+            joiner.contribute()
+    assert hub.proposals() == []
+    # Its data is not even looked at again, and its owner not asked again.
+    proposal = replace(joiner, data="gone.csv").contribute()
+    assert proposal is not None and hub.proposals() == [proposal] and len(asked) == 1
+
+
+def test_a_contribution_to_a_round_that_was_closed_meanwhile_is_dropped(
+    joiner: Joiner, hub: LocalHub, tmp_path: Path
+) -> None:
+    box = Outbox(tmp_path / "outbox", address=hub.address, contributor="bob")
+    bob = replace(joiner, hub=LocalHub(hub.root, author="bob"), contributor="bob", outbox=box)
+    said: list[str] = []
+
+    def too_slow(text: str) -> bool:
+        bob.contribute()
+        coordinate(hub, tmp_path)
+        return True
+
+    assert replace(joiner, consent=too_slow, say=said.append).contribute() is None
+    assert said[-1] == "round 1 was closed meanwhile; this contribution came too late"
+    assert read_state(hub).open_round == 2 and hub.proposals() == []
+
+
+def test_every_round_gets_one_contribution(joiner: Joiner, hub: LocalHub, tmp_path: Path) -> None:
+    naps: list[Callable[[], None]] = [lambda: None, lambda: coordinate(hub, tmp_path)] * 2
+
+    def sleep(_: float) -> None:
+        if not naps:
+            raise Over
+        naps.pop(0)()
+
+    with pytest.raises(Over):
+        replace(joiner, sleep=sleep).rounds()
+    assert read_state(hub).open_round == 3
+    assert [proposal.title.split(":")[0] for proposal in hub.proposals()] == ["round 3"]
+
+
+def test_a_name_is_the_accounts_or_begins_with_it() -> None:
+    assert name_for("alice", None) == "alice"
+    assert name_for("alice", "alice--reviews") == "alice--reviews"
+    for wrong in ("bob", "alice-reviews", "alice2"):
+        with pytest.raises(ConfigError, match=f"name '{wrong}': 'alice' contributes as"):
+            name_for("alice", wrong)
+
+
+def test_milestones_tell_how_far_how_fast_and_how_long_still() -> None:
+    said: list[str] = []
+    now = iter([0.0, 5.0, 20.0, 25.0, 40.0])
+    report = Milestones(said.append, every=15.0, clock=lambda: next(now))
+    for done in (0, 50, 200, 250, 400):
+        report(done, 400)
+    assert said == [
+        "fine-tuning: 200 of 400 examples, 10 examples/s, 20 s left",
+        "fine-tuning: 400 of 400 examples, 10 examples/s",
+    ]
