@@ -17,7 +17,7 @@ from coldfusion.deltas import check_delta
 from coldfusion.errors import ManifestError, TensorMismatch
 from coldfusion.hub import Hub, PathInfo, Proposal
 from coldfusion.jsonrecords import from_json
-from coldfusion.records import Contribution, Manifest, is_name_of
+from coldfusion.records import Contribution, Manifest, is_contributor_name, is_name_of
 from coldfusion.tensorfile import TensorFile
 
 FOLDER = "contributions/"
@@ -32,17 +32,20 @@ def contribution_paths(contributor: str) -> tuple[str, str]:
     return f"{FOLDER}{contributor}/delta.safetensors", f"{FOLDER}{contributor}/manifest.json"
 
 
-def read_contribution(hub: Hub, proposal: Proposal, tree: Tree) -> Contribution:
-    """The contribution that a pull request carries, by its manifest alone. Raises ManifestError."""
-    found = [info for info in tree if info.path.startswith(FOLDER)]
-    manifests = [info for info in found if info.path.endswith("/manifest.json")]
-    if len(manifests) != 1 or manifests[0].size > MAX_MANIFEST_BYTES:
-        raise ManifestError(f"{FOLDER} lacks one manifest.json of at most {MAX_MANIFEST_BYTES} bytes")
-    path = manifests[0].path
-    data = hub.fetch(path, at=proposal.revision).read_bytes()
-    manifest = from_json(Manifest, data, source=path)
-    if tuple(info.path for info in found) != contribution_paths(manifest.contributor):
-        raise ManifestError(f"{FOLDER} holds {', '.join(info.path[len(FOLDER) :] for info in found[:5])}")
+def read_contribution(hub: Hub, proposal: Proposal, tree: Tree, base_tree: Tree) -> Contribution:
+    """The contribution that a pull request adds to the base, by its manifest alone. Raises ManifestError."""
+    sizes = {info.path: info.size for info in tree}
+    found = [path for path in _touched(base_tree, tree) if path.startswith(FOLDER)]
+    name = found[0].split("/")[1] if found else ""
+    # Before anything is fetched: a path that a stranger chose becomes a path on this machine's disk.
+    if not is_contributor_name(name) or tuple(found) != contribution_paths(name) or found[1] not in sizes:
+        raise ManifestError(f"not the two files of one contributor in {FOLDER}: {found[:5]!r}")
+    path = found[1]
+    if sizes[path] > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"manifest of {sizes[path]} bytes, at most {MAX_MANIFEST_BYTES} are read")
+    manifest = from_json(Manifest, hub.fetch(path, at=proposal.revision).read_bytes(), source="manifest.json")
+    if manifest.contributor != name:
+        raise ManifestError(f"the manifest is of {manifest.contributor!r}, its folder of {name!r}")
     return Contribution(manifest=manifest, proposal=proposal.number, revision=proposal.revision)
 
 
@@ -60,9 +63,8 @@ def check_contribution(contribution: Contribution, tree: Tree, base_tree: Tree, 
     """Reasons to turn a contribution away that show before its delta is fetched."""
     delta, manifest = contribution_paths(contribution.manifest.contributor)
     size = next(info.size for info in tree if info.path == delta)
-    others = [info for info in tree if info.path not in (delta, manifest)]
     reasons = check_terms(size, contribution.manifest.codec, policy)
-    if odd := _touched(base_tree, others):
+    if odd := [path for path in _touched(base_tree, tree) if path not in (delta, manifest)]:
         reasons.append(f"changes {odd[0]!r}: a contribution adds its own two files and nothing else")
     return reasons
 
@@ -82,10 +84,15 @@ def check_file(path: Path, manifest: Manifest, base: Checkpoint) -> list[str]:
     if path.stat().st_size != manifest.size or sha256_of(path) != manifest.sha256:
         return ["the delta is not the file that the manifest describes (size or sha256)"]
     try:
-        with TensorFile(path) as file:
+        with TensorFile(path, max_header=header_limit(base)) as file:
             return check_delta(base, file.tensors, codec=manifest.codec)
     except TensorMismatch as exc:
         return [str(exc).replace(f"{path}: ", "")]
+
+
+def header_limit(base: Checkpoint) -> int:
+    """Bytes that the header of a delta may have: a stranger's megabytes of JSON are not worth reading."""
+    return 65_536 + 1024 * len(base.tensors)
 
 
 def sha256_of(path: Path) -> str:

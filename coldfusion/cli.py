@@ -99,10 +99,10 @@ def init(
     from coldfusion.config import Policy, load
     from coldfusion.federation import POLICY
     from contributors.founding import found_federation
-    from hub_sync.address import open_hub
+    from hub_sync.address import Remote, open_hub
 
     policy = load(Policy, None, overrides or [])
-    hub = open_hub(repo, private=private, create=True)
+    hub = open_hub(repo, create=True, remote=Remote(private=private))
     head = found_federation(hub, base, policy)
     print(f"{hub.address}: round 0 is published at {head}")
     print(f"policy: {POLICY} there; every knob has its comment")

@@ -96,6 +96,8 @@ def parse(schema: type[T], text: str, *, source: str) -> T:
     """The `schema` object that a YAML text holds. Raises ConfigError, naming `source` and the key."""
     try:
         layer = OmegaConf.create(text)
+        if not isinstance(layer, DictConfig):
+            raise ConfigError(f"{source}: holds a list, expected keys and values")
         return cast(T, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), layer)))
     except (yaml.YAMLError, OmegaConfBaseException) as exc:
         raise ConfigError(f"{source}: {_one_line(exc)}") from exc

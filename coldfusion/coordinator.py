@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,14 +24,15 @@ from coldfusion.admission import (
 from coldfusion.checkpoint import Checkpoint, weight_files
 from coldfusion.codecs import codec_named
 from coldfusion.config import Policy
-from coldfusion.errors import ManifestError, RoundError, StaleParent, writing
-from coldfusion.federation import Evaluate, State, read_record, read_state, round_texts, tag_name, write_texts
+from coldfusion.errors import ManifestError, NotOnHub, StaleParent, TooFew, writing
+from coldfusion.federation import Evaluate, State, read_state, round_texts, tag_name, write_texts
 from coldfusion.fusers import fuser_named
 from coldfusion.fusing import DeltaSource, fuse, measure
 from coldfusion.hub import Hub, Proposal, materialise
 from coldfusion.records import Contribution, Entry, Evaluation, RoundRecord, Verdict, parse_title
 from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
+from coldfusion.settling import settle
 from coldfusion.stats import RoundStats
 from coldfusion.tensorfile import TensorFile
 
@@ -50,12 +51,13 @@ class Coordinator:
     workdir: Path
     evaluate: Evaluate
     on_step: Callable[[str], None] = lambda step: None
+    on_trouble: Callable[[str], None] = lambda text: None  # told what went wrong and did not stop the round
 
     def finish(self) -> State:
         """Tag and settle what was published last, if whoever published it was interrupted. The state now."""
         state = read_state(self.hub)
-        self.hub.tag(tag_name(state.record.round_index), at=state.head)
-        _settle(self.hub, state)
+        self.hub.tag(tag_name(state.record.round_index), at=state.base)
+        settle(self.hub, state, on_trouble=self.on_trouble)
         return state
 
     def run_round(
@@ -66,13 +68,13 @@ class Coordinator:
         quorum: accepted contributions that it needs; None: as many as the policy says. state: of the
         federation when the round was found to be due; None: as it is now.
 
-        Raises RoundError, and leaves the Hub as it was, where fewer contributions than the quorum are left.
+        Raises TooFew, and leaves the Hub as it was, where fewer contributions than the quorum are left.
         StaleParent means that somebody else published this round: stop.
         """
         state = state or self.finish()
         quorum = quorum or state.policy.quorum
         base_dir, candidate = self._rooms(state)
-        round_ = refuse(Round(index=state.open_round, base=state.head), absent)
+        round_ = refuse(Round(index=state.open_round, base=state.base), absent)
         with Checkpoint(base_dir) as base, ExitStack() as stack:
             self.on_step("collect")
             proposals = self.hub.proposals()
@@ -87,7 +89,7 @@ class Coordinator:
                     raise StaleParent(
                         f"{self.hub.address}: round {round_.index} was published by somebody else"
                     )
-                raise RoundError(_too_few(round_, quorum))
+                raise TooFew(_too_few(round_, quorum))
             self.on_step("fuse")
             fuse(
                 base,
@@ -107,7 +109,7 @@ class Coordinator:
         self.on_step("tag")
         self.hub.tag(tag_name(record.round_index), at=head)
         self.on_step("settle")
-        _settle(self.hub, State(head, state.policy, record))
+        settle(self.hub, State(head, head, state.policy, record), on_trouble=self.on_trouble)
         self.on_step("done")
         return record
 
@@ -118,7 +120,7 @@ class Coordinator:
             base, candidate = self.workdir / "base", self.workdir / "candidate"
             for room in (base, candidate):
                 room.mkdir(parents=True)
-                materialise(self.hub, state.head, room)
+                materialise(self.hub, state.base, room)
             for name in weight_files(candidate):
                 (candidate / name).unlink()
         return base, candidate
@@ -129,14 +131,15 @@ class Coordinator:
         Others (a mended model card) are people's business. One for another round is refused unread: what a
         round costs must not grow with what strangers leave lying about.
         """
-        base_tree = self.hub.paths(at=state.head)
+        base_tree = self.hub.paths(at=state.base)
         for proposal in proposals:
             title = parse_title(proposal.title)
             if title is not None and title[0] != round_.index:
                 reason = f"made for round {title[0]}; the open round is {round_.index}"
                 round_ = refuse(round_, [_refusal(proposal, reason)])
             elif title is not None:
-                round_ = self._admit_one(round_, proposal, base, base_tree, state.policy)
+                with suppress(NotOnHub):  # taken away while it was read: it is nobody's contribution now
+                    round_ = self._admit_one(round_, proposal, base, base_tree, state.policy)
         return round_
 
     def _admit_one(
@@ -144,7 +147,7 @@ class Coordinator:
     ) -> Round:
         tree = self.hub.paths(at=proposal.revision)
         try:
-            contribution = read_contribution(self.hub, proposal, tree)
+            contribution = read_contribution(self.hub, proposal, tree, base_tree)
         except ManifestError as exc:
             return refuse(round_, [_refusal(proposal, str(exc))])
         if reasons := check_account(contribution.manifest.contributor, proposal.author, policy):
@@ -211,36 +214,6 @@ def _record(
         output={name: sha256_of(candidate / name) for name in weight_files(candidate)},
         evaluation=evaluation,
     )
-
-
-def _settle(hub: Hub, state: State) -> None:
-    """Close the contributions of the newest round, saying what became of them, and delete what is too old."""
-    record = state.record
-    still_open = {proposal.number for proposal in hub.proposals()}
-    for entry in record.entries:
-        if entry.proposal in still_open:
-            hub.settle(entry.proposal, comment=_comment(entry, record))
-    _forget(hub, state)
-
-
-def _forget(hub: Hub, state: State) -> None:
-    """Delete the contributions of the round whose retention has run out now."""
-    retention, index = state.policy.retention, state.record.round_index
-    if retention is None or index - retention < 1:
-        return
-    kept = set(hub.settled())
-    for entry in read_record(hub, index - retention, at=state.head).entries:
-        if entry.proposal in kept:
-            hub.forget(entry.proposal)
-
-
-def _comment(entry: Entry, record: RoundRecord) -> str:
-    if entry.accepted:
-        return (
-            f"Fused into {tag_name(record.round_index)} with weight {entry.weight:.4g}, one of "
-            f"{record.num_accepted}. Thank you."
-        )
-    return f"Not fused into {tag_name(record.round_index)}: " + "; ".join(entry.reasons)
 
 
 def _too_few(round_: Round, quorum: int) -> str:

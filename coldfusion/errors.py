@@ -5,7 +5,8 @@ ColdFusionError
 ├── DataError                private data or a task cannot be used
 ├── BaseError                a checkpoint cannot serve as a base
 ├── StorageError             this machine's disk is in the way: full, read-only, not permitted
-├── RoundError               the protocol was broken, or nothing is left to fuse
+├── RoundError               the protocol was broken
+│   └── TooFew               the round cannot be fused yet: too few contributions are left
 ├── ContributionError        what a contributor sent cannot be used
 │   ├── ManifestError        unreadable, unknown version, digest differs
 │   └── TensorMismatch       names, shapes or dtypes differ from the base
@@ -44,7 +45,11 @@ class StorageError(ColdFusionError):
 
 
 class RoundError(ColdFusionError):
-    """The protocol was broken, or nothing is left to fuse."""
+    """The protocol was broken."""
+
+
+class TooFew(RoundError):
+    """Fewer contributions are left than the round needs; it is tried again when more is there."""
 
 
 class ContributionError(ColdFusionError):

@@ -22,9 +22,13 @@ Evaluate = Callable[[Path], Evaluation]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What `main` says at one revision."""
+    """What `main` says at one revision.
 
-    head: Revision
+    A commit of people (a mended card, another policy) moves the head; the base stays what it was.
+    """
+
+    head: Revision  # of main: what the next commit is made against
+    base: Revision  # that published the newest round: what contributions start from
     policy: Policy
     record: RoundRecord  # of the newest round
 
@@ -50,14 +54,30 @@ def read_state(hub: Hub) -> State:
         policy = hub.fetch(POLICY, at=head).read_text(encoding="utf-8")
     except NotOnHub as exc:
         raise RoundError(f"not a federation: no {POLICY} at {head[:12]}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{POLICY}: not text: {exc.reason}") from exc
     newest = _record_paths(hub, head)[-1:]
     if not newest:
         raise RoundError(f"not a federation: no rounds/ at {head[:12]}")
-    return State(head, parse_policy(policy), _read_record(hub, newest[0], head))
+    record = _read_record(hub, newest[0], head)
+    return State(head, _published(hub, record, head), parse_policy(policy), record)
+
+
+def _published(hub: Hub, record: RoundRecord, head: Revision) -> Revision:
+    """The revision that published a round: its tag, or the head where nobody came to set that yet."""
+    try:
+        return hub.resolve(tag_name(record.round_index))
+    except NotOnHub:
+        return head
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy that federation.yaml holds. One of a newer protocol is refused before its keys are."""
+    """The policy that federation.yaml holds. One of a newer protocol is refused before its keys are.
+
+    It is a stranger's file: it may not make this machine fill in a value of its own, such as a token.
+    """
+    if "${" in text:
+        raise ConfigError(f"{POLICY}: holds '${{'; a policy spells its values out")
     found = re.search(r"^protocol:\s*(\S+)", text, flags=re.MULTILINE)
     if found and found[1] != str(PROTOCOL):
         raise ConfigError(f"{POLICY}: protocol {found[1]}, this coldfusion speaks {PROTOCOL}: upgrade it")
@@ -98,7 +118,7 @@ def found(hub: Hub, base: Path, policy: Policy, *, evaluate: Evaluate, workdir: 
 
 def _first_commit(hub: Hub, base: Path, policy: Policy, evaluate: Evaluate, workdir: Path) -> Revision:
     try:
-        return read_state(hub).head
+        return read_state(hub).base
     except NotOnHub:
         files = {p.relative_to(base).as_posix(): p for p in sorted(base.rglob("*")) if p.is_file()}
         record = RoundRecord(round_index=0, parent=None, fuser=None, outer_lr=None, evaluation=evaluate(base))

@@ -31,7 +31,7 @@ class Overview:
 def read_overview(hub: Hub) -> Overview:
     """Raises RoundError where the repo is no federation, NotOnHub where there is none."""
     state = read_state(hub)
-    there = outlook(state.open_round, state.policy, hub.published(state.head), hub.proposals())
+    there = outlook(state.open_round, state.policy, hub.published(state.base), hub.proposals())
     return Overview(address=hub.address, state=state, records=tuple(read_records(hub)), outlook=there)
 
 
@@ -39,7 +39,7 @@ def show(overview: Overview, console: Console) -> None:
     """Print the overview as tables and lines; lines are not broken, so that a program can read them."""
     state, policy = overview.state, overview.state.policy
     line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
-    line(f"{overview.address}: base of {tag_name(state.record.round_index)} at {state.head}")
+    line(f"{overview.address}: base of {tag_name(state.record.round_index)} at {state.base}")
     line(f"{policy.fuser}, outer_lr {policy.outer_lr:g}, quorum {policy.quorum}")
     console.print(_rounds(overview.records))
     for record in overview.records[1:][-LAST:]:

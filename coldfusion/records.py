@@ -16,6 +16,8 @@ PROTOCOL = 1
 Revision = NewType("Revision", str)
 """The full 40 hexadecimal digits of a commit."""
 
+MAX_REASONS, MAX_REASON = 5, 300
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -78,6 +80,11 @@ class Manifest:
         """Of the pull request. It names the contribution, so that one whose reply was lost is found again."""
         return f"round {self.round_index}: {self.contributor} [{self.sha256[:12]}]"
 
+    @property
+    def message(self) -> str:
+        """Of the pull request, below its title."""
+        return f"{self.contributor} contributes to round {self.round_index}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
@@ -95,7 +102,16 @@ class Verdict:
     contributor: str
     proposal: int | None = None  # None where nothing was submitted: the contributor failed before
     revision: Revision | None = None  # of the pull request, as it was pinned
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # at most MAX_REASONS of at most MAX_REASON characters
+
+    def __post_init__(self) -> None:
+        # They quote what a stranger sent, and go into the record that everybody reads and into a comment.
+        reasons = [
+            reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…" for reason in self.reasons
+        ]
+        if len(reasons) > MAX_REASONS:
+            reasons[MAX_REASONS - 1 :] = [f"and {len(reasons) - MAX_REASONS + 1} more reasons"]
+        object.__setattr__(self, "reasons", tuple(reasons))
 
     @property
     def accepted(self) -> bool:

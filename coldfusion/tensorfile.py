@@ -21,6 +21,7 @@ from coldfusion.dtypes import FLOATS, STORAGE, Array
 from coldfusion.errors import TensorMismatch
 
 MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
+MAX_DIMENSIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,14 @@ class TensorInfo:
 class TensorFile:
     """An open safetensors file: `tensors` says what it holds, `read` brings a range of one of them.
 
-    Raises TensorMismatch for a file that is not well-formed safetensors.
+    Raises TensorMismatch for a file that is not well-formed safetensors or has a header of too many bytes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, max_header: int = MAX_HEADER) -> None:
         self.path = path
         self._fd = os.open(path, os.O_RDONLY)
         try:
-            self.tensors, self.metadata, self._starts = _parse(path, self._fd)
+            self.tensors, self.metadata, self._starts = _parse(path, self._fd, max_header)
         except BaseException:
             os.close(self._fd)
             raise
@@ -83,11 +84,11 @@ class TensorFile:
         self.close()
 
 
-def _parse(path: Path, fd: int) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, int]]:
+def _parse(path: Path, fd: int, limit: int) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, int]]:
     """The header: tensors in file order, metadata, and the absolute byte at which each tensor starts."""
     size = os.fstat(fd).st_size
     length = int.from_bytes(os.pread(fd, 8, 0), "little")
-    if size < 8 or length > min(MAX_HEADER, size - 8):
+    if size < 8 or length > min(limit, size - 8):
         raise TensorMismatch(f"{path}: not a safetensors file: header of {length} bytes in a file of {size}")
     try:
         header = json.loads(os.pread(fd, length, 8), object_pairs_hook=_without_duplicates)
@@ -123,6 +124,6 @@ def _span(name: str, entry: Mapping[str, Any]) -> tuple[TensorInfo, int, int]:
     numbers = [*entry["shape"], begin, end]
     if entry["dtype"] not in STORAGE:
         raise ValueError(f"tensor {name!r} has dtype {entry['dtype']!r}, known are {', '.join(STORAGE)}")
-    if any(type(number) is not int or not 0 <= number < 2**63 for number in numbers):
+    if len(numbers) > MAX_DIMENSIONS + 2 or any(type(n) is not int or not 0 <= n < 2**63 for n in numbers):
         raise ValueError(f"tensor {name!r} has an impossible shape or offset")
     return TensorInfo(name, entry["dtype"], tuple(entry["shape"])), begin, end

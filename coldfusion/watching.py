@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import HubUnavailable, RoundError
+from coldfusion.errors import HubUnavailable, TooFew
 from coldfusion.federation import State, read_state
 from coldfusion.outlook import Outlook, outlook
 from coldfusion.records import RoundRecord
@@ -40,8 +40,9 @@ class Watch:
 
         StaleParent does: somebody else coordinates this federation.
         """
-        finished, told, failed = False, None, None
+        finished, told, failed = False, "", None
         while True:
+            nap = self.poll
             try:
                 if not finished:
                     self.coordinator.finish()
@@ -49,21 +50,22 @@ class Watch:
                 state = read_state(self.coordinator.hub)
                 there = self.outlook(state)
                 quorum = there.quorum_at(self.now())
-                if there != told:
-                    told = there
-                    self.say(str(there))
+                if str(there) != told:
+                    told = str(there)
+                    self.say(told)
                 if quorum is not None and failed != (there, quorum):
                     failed = (there, quorum)
                     yield self.coordinator.run_round(quorum=quorum, state=state)
                     continue
-            except RoundError as exc:  # too few passed the screens; tried again when more is there
+            except TooFew as exc:  # tried again when more is there
                 self.say(str(exc))
-            except HubUnavailable as exc:
-                failed = None
-                self.say(f"{exc}; looking again in {self.poll:.0f} s")
-            self.sleep(self.poll)
+            except HubUnavailable as exc:  # perhaps between a commit and its tag: that comes first next time
+                finished, failed = False, None
+                nap = max(nap, exc.retry_after or 0.0)
+                self.say(f"{exc}; looking again in {nap:.0f} s")
+            self.sleep(nap)
 
     def outlook(self, state: State) -> Outlook:
         """What the open round has and waits for."""
         hub = self.coordinator.hub
-        return outlook(state.open_round, state.policy, hub.published(state.head), hub.proposals())
+        return outlook(state.open_round, state.policy, hub.published(state.base), hub.proposals())

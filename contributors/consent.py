@@ -24,7 +24,8 @@ def describe_parcel(parcel: Parcel, *, address: str, account: str) -> str:
         numbers = f"{sum(info.count for info in file.tensors.values()):,} numbers"
         lines.append(f"The delta holds {len(file.tensors)} tensors, {numbers} ({', '.join(kinds)}),")
         lines.append(f"and {'this metadata: ' + str(file.metadata) if file.metadata else 'no metadata'}.")
-    lines.append(f"The pull request is titled {parcel.manifest.title!r}. The manifest, in full:")
+    title, message = parcel.manifest.title, parcel.manifest.message
+    lines.append(f"The pull request is titled {title!r} and says {message!r}. The manifest, in full:")
     lines.append(manifest.read_text(encoding="utf-8").strip())
     lines.append("Nothing else: no text, no label, no head.")
     return "\n".join(lines)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import resource
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coldfusion.cards import describe
@@ -18,33 +22,73 @@ from contributors.config import CoordinateConfig, TrainingConfig
 from contributors.evaluation import PROBE, Evaluator
 from contributors.pool import open_pool
 from contributors.taskfolder import read_tasks
-from hub_sync.address import open_hub
+from hub_sync.address import Remote, open_hub
 from hub_sync.outbox import state_folder
 from hub_sync.pacing import Pacer
+
+STEPS = {
+    "admit": "fetching what was submitted",
+    "screen": "screening",
+    "fuse": "fusing",
+    "evaluate": "evaluating the candidate",
+    "publish": "publishing",
+}
+"""What is said of a round's steps; see `coldfusion.coordinator.STEPS`."""
 
 
 def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callable[[str], None]) -> None:
     """Run the open round of the federation at an address if it is due, or every round as it fills."""
-    pacer = Pacer()
-    hub = open_hub(repo, author="coordinator", pacer=pacer, timeout=config.timeout)
-    room = _room(hub, config)
-    with _evaluation(hub, config, room) as evaluate:
-        coordinator = Coordinator(hub=hub, workdir=room / "work", evaluate=evaluate)
+    pacer, room = Pacer(), _room(repo, config)
+    fetched = room / "fetched"
+    remote = Remote(pacer=pacer, timeout=config.timeout, cache=fetched)
+    hub = open_hub(repo, author="coordinator", remote=remote)
+    _allow_open_files()
+    with _alone(room), _evaluation(hub, config, room) as evaluate:
+        coordinator = Coordinator(
+            hub=hub,
+            workdir=room / "work",
+            evaluate=evaluate,
+            on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
+            on_trouble=say,
+        )
         watching = Watch(coordinator=coordinator, say=say, poll=config.poll)
         try:
             for found in watching.rounds() if watch else [watching.run_open_round()]:
                 say(_line(found) if isinstance(found, RoundRecord) else str(found))
                 say(_calls(pacer))
+                shutil.rmtree(
+                    fetched, ignore_errors=True
+                )  # or every delta there ever was would fill the disk
         except StaleParent as exc:
             raise RoundError(f"{exc}: it coordinates this federation; this coordinator stops") from exc
 
 
-def _room(hub: Hub, config: CoordinateConfig) -> Path:
-    key = hashlib.sha256(hub.address.encode()).hexdigest()[:16]
+def _room(repo: str, config: CoordinateConfig) -> Path:
+    key = hashlib.sha256(f"{os.environ.get('HF_ENDPOINT', '')} {repo}".encode()).hexdigest()[:16]
     room = Path(config.workdir) if config.workdir else state_folder() / "coordinator" / key
     with writing(room):
         room.mkdir(parents=True, exist_ok=True)
     return room
+
+
+@contextmanager
+def _alone(room: Path) -> Iterator[None]:
+    """Two coordinators on one machine must not work in one folder. A killed one holds nothing back."""
+    with writing(room):
+        lock = (room / "lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise RoundError(f"{room}: a coordinator is at work there; this coordinator stops") from exc
+        yield
+
+
+def _allow_open_files() -> None:
+    """One file is open for every contribution of a round, and the usual limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems set a limit of their own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager

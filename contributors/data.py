@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _READERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".json": ("json", {}),
     ".parquet": ("parquet", {}),
 }
+_REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 KNOWN_SUFFIXES = tuple(_READERS)
 
 
@@ -138,6 +140,9 @@ def _read(source: str, split: str) -> Dataset:
 
 def _read_from_hub(name: str, split: str) -> Dataset:
     repo, _, config = name.partition(":")
+    # A mistyped path must not be sent to anybody.
+    if not _REPO_ID.fullmatch(repo) or Path(repo.split("/")[0]).exists():
+        raise DataError(f"{name}: no such file, and not the name of a data set on the Hub")
     try:
         return datasets.load_dataset(repo, config or None, split=split)
     except Exception as exc:  # not there, no rights, no network, no such split: all one to the user

@@ -6,26 +6,31 @@ the Hub is away, and is submitted exactly once.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from coldfusion.admission import check_account
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
 from coldfusion.federation import State, read_state
 from coldfusion.hub import Hub, Proposal, materialise
-from coldfusion.records import Revision, is_name_of
+from coldfusion.records import Revision, is_contributor_name, is_name_of
 from coldfusion.seeds import seed_for
 from coldfusion.selfcheck import reasons_against
 from contributors.config import JoinConfig
 from contributors.consent import Consent, describe_parcel
+from contributors.data import load_examples
 from contributors.devices import limit_threads
 from contributors.node import DELTA, Turn, prepare, submit, submitted
 from contributors.reporting import Milestones, Report
-from hub_sync.address import open_hub, proposal_address
+from hub_sync.address import Remote, open_hub, proposal_address
 from hub_sync.outbox import Outbox, Parcel, state_folder
 
 
@@ -39,10 +44,11 @@ def join(
     say: Callable[[str], None],
 ) -> None:
     """Contribute to the federation at an address: once, or to every round as it opens."""
-    hub = open_hub(repo, author=config.name or "local", timeout=config.timeout)
+    room = Path(config.outbox) if config.outbox else state_folder() / "outbox"
+    fetched = room / f"fetched-{_digest(repo, config.name)}"
+    hub = open_hub(repo, author=config.name or "local", remote=Remote(timeout=config.timeout, cache=fetched))
     limit_threads(config.threads or os.cpu_count() or 1)
     contributor = name_for(hub.author, config.name)
-    room = Path(config.outbox) if config.outbox else state_folder() / "outbox"
     joiner = Joiner(
         hub=hub,
         contributor=contributor,
@@ -52,6 +58,7 @@ def join(
         consent=consent,
         say=say,
         report=Milestones(say),
+        fetched=fetched,
     )
     if watch:
         joiner.rounds()
@@ -72,6 +79,7 @@ class Joiner:
     say: Callable[[str], None]
     report: Report
     sleep: Callable[[float], None] = time.sleep
+    fetched: Path | None = None  # the hub's cache: emptied after every round, or it would fill the disk
 
     def contribute(self) -> Proposal | None:
         """Contribute to the open round; None where it is done already, or its owner said no.
@@ -82,27 +90,43 @@ class Joiner:
         if self.contributor in submitted(self.hub, state.open_round):
             self.say(f"{self.contributor} contributes to round {state.open_round} already")
             return None
-        parcel = self.outbox.parcel(base=state.head) or self._make(state)
-        return self._submit(parcel) if self._is_agreed(parcel) else None
+        origin = self._origin()
+        parcel = self.outbox.parcel(base=state.base, origin=origin) or self._make(state, origin)
+        proposal = self._submit(parcel) if self._is_agreed(parcel) else None
+        if self.fetched is not None:
+            shutil.rmtree(self.fetched, ignore_errors=True)
+        return proposal
 
     def rounds(self) -> None:
         """Contribute to every round as it opens, for ever. An outage is waited out."""
         done: Revision | None = None
         while True:
+            nap = self.config.poll
             try:
                 head = self.hub.head()
                 if head != done:
                     self.contribute()
                     done = head
             except HubUnavailable as exc:
-                self.say(f"{exc}; trying again in {self.config.poll:.0f} s")
-            self.sleep(self.config.poll)
+                nap = max(nap, exc.retry_after or 0.0)
+                self.say(f"{exc}; trying again in {nap:.0f} s")
+            self.sleep(nap)
 
-    def _make(self, state: State) -> Parcel:
+    def _origin(self) -> str:
+        """Names what a contribution is made from: a file that was changed is other data."""
+        path = Path(self.data)
+        stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+        return _digest(self.data, stamp, asdict(self.config.training), self.config.seed)
+
+    def _make(self, state: State, origin: str) -> Parcel:
         """Fine-tune from the newest base and leave the contribution in the outbox, checked."""
-        self.say(f"round {state.open_round}: fetching base {state.head[:12]}")
+        # What can be known before hours of work is.
+        if reasons := check_account(self.contributor, self.hub.author, state.policy):
+            raise ContributionError(_refused(reasons))
+        load_examples(self.data)
+        self.say(f"round {state.open_round}: fetching base {state.base[:12]}")
         with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
-            base = materialise(self.hub, state.head, Path(scratch) / "base")
+            base = materialise(self.hub, state.base, Path(scratch) / "base")
             self.say(f"round {state.open_round}: fine-tuning on {self.data}")
             made = prepare(base, self._turn(state), Path(scratch), self.report)
             with Checkpoint(base) as checkpoint:
@@ -114,15 +138,15 @@ class Joiner:
                     account=self.hub.author,
                 )
             if reasons:
-                raise ContributionError(f"the federation would refuse this: {'; '.join(reasons)}")
-            return self.outbox.put(Path(scratch), made.manifest)
+                raise ContributionError(_refused(reasons))
+            return self.outbox.put(Path(scratch), made.manifest, origin=origin)
 
     def _turn(self, state: State) -> Turn:
         return Turn(
             contributor=self.contributor,
             hub=self.hub.address,
             round_index=state.open_round,
-            base=state.head,
+            base=state.base,
             data=self.data,
             training=self.config.training,
             codec=state.policy.codecs[0],
@@ -143,11 +167,15 @@ class Joiner:
 
     def _submit(self, parcel: Parcel) -> Proposal | None:
         manifest = parcel.manifest
-        if self.hub.head() != manifest.base:
+        if read_state(self.hub).base != manifest.base:
             self.outbox.clear()
             self.say(f"round {manifest.round_index} was closed meanwhile; this contribution came too late")
             return None
-        proposal = submit(self.hub, manifest, parcel.files)
+        try:
+            proposal = submit(self.hub, manifest, parcel.files)
+        except HubUnavailable as exc:
+            kept = f"{exc}; the contribution is kept in {parcel.folder} and is submitted when this runs again"
+            raise HubUnavailable(kept, retry_after=exc.retry_after) from exc
         self.outbox.clear()
         self.say(f"round {manifest.round_index}: {proposal_address(self.hub, proposal.number)}")
         return proposal
@@ -156,6 +184,14 @@ class Joiner:
 def name_for(account: str, wanted: str | None) -> str:
     """The contributor's name: the account's, or one that the account may use. Raises ConfigError."""
     name = wanted or account
-    if not is_name_of(name, account):
+    if not is_name_of(name, account) or not is_contributor_name(name):
         raise ConfigError(f"name {name!r}: {account!r} contributes as {account} or {account}--NAME")
     return name
+
+
+def _refused(reasons: list[str]) -> str:
+    return f"the federation would refuse this: {'; '.join(reasons)}"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -112,8 +112,7 @@ def submit(hub: Hub, manifest: Manifest, files: Mapping[str, Path]) -> Proposal:
     already = [proposal for proposal in hub.proposals() if proposal.title == manifest.title]
     if already:
         return already[0]
-    message = f"{manifest.contributor} contributes to round {manifest.round_index}"
-    return hub.propose(files, title=manifest.title, message=message, parent=manifest.base)
+    return hub.propose(files, title=manifest.title, message=manifest.message, parent=manifest.base)
 
 
 def submitted(hub: Hub, round_index: int) -> set[str]:

@@ -101,7 +101,7 @@ class Simulation:
                 contributor=task.name,
                 hub=str(self.hub.root),
                 round_index=state.open_round,
-                base=state.head,
+                base=state.base,
                 data=task.train,
                 training=config.training,
                 codec=config.policy.codecs[0],
@@ -117,7 +117,7 @@ class Simulation:
     def _base(self, state: State) -> Iterator[Path]:
         """The base that the contributors start from, laid out while they work."""
         with tempfile.TemporaryDirectory(dir=self.room) as directory:
-            yield materialise(self.hub, state.head, Path(directory))
+            yield materialise(self.hub, state.base, Path(directory))
 
     def _coordinator(self, index: int) -> Coordinator:
         return Coordinator(

@@ -7,7 +7,7 @@ full http(s) URL names its endpoint too.
 from __future__ import annotations
 
 import re
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
@@ -21,32 +21,33 @@ from hub_sync.store import MARK
 if TYPE_CHECKING:
     from hub_sync.huggingface import HuggingFaceHub
 
-TIMEOUT = 60.0  # seconds
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """How a remote Hub is dealt with. A local store needs none of it."""
+
+    private: bool = False  # if the repo has to be created
+    pacer: Pacer = field(default_factory=Pacer)
+    timeout: float = 60.0  # seconds without a byte after which a call has failed
+    cache: Path | None = None  # folder for what is fetched; None: the client's own, for good
+
+
 def open_hub(
-    address: str,
-    *,
-    author: str = "local",
-    private: bool = False,
-    create: bool = False,
-    pacer: Pacer | None = None,
-    timeout: float = TIMEOUT,
+    address: str, *, author: str = "local", create: bool = False, remote: Remote | None = None
 ) -> Hub:
     """The Hub at an address. Raises NotOnHub where there is no local store and `create` does not ask for one.
 
-    author: the account to act as on a local store; a remote one knows it by its token. private: of a remote
-    repo that has to be created. timeout: seconds without a byte after which a remote call has failed.
+    author: the account to act as on a local store; a remote one knows it by its token.
     """
-    url = urlparse(address)
-    remote = partial(_remote, private=private, pacer=pacer or Pacer(), timeout=timeout)
+    url, remote = urlparse(address), remote or Remote()
     if url.scheme in ("http", "https"):
-        return remote(url.path.strip("/"), endpoint=f"{url.scheme}://{url.netloc}")
+        return _hugging_face(url.path.strip("/"), f"{url.scheme}://{url.netloc}", remote)
     path = Path(unquote(url.path) if url.scheme == "file" else address).expanduser()
     is_store = (path / MARK).exists()
     if not is_store and _REPO_ID.fullmatch(address):
-        return remote(address, endpoint=None)
+        return _hugging_face(address, None, remote)
     if not is_store and not create:
         raise NotOnHub(f"{address}: no local store there; a repo on the Hub is called org/name")
     return LocalHub(path, author=author)
@@ -58,9 +59,14 @@ def proposal_address(hub: Hub, number: int) -> str:
     return f"{hub.address}/discussions/{number}" if is_remote else f"{hub.address} pull request #{number}"
 
 
-def _remote(
-    repo_id: str, *, endpoint: str | None, private: bool, pacer: Pacer, timeout: float
-) -> HuggingFaceHub:
+def _hugging_face(repo_id: str, endpoint: str | None, remote: Remote) -> HuggingFaceHub:
     from hub_sync.huggingface import HuggingFaceHub  # slow to import, and not needed for a local store
 
-    return HuggingFaceHub(repo_id, endpoint=endpoint, private=private, pacer=pacer, timeout=timeout)
+    return HuggingFaceHub(
+        repo_id,
+        endpoint=endpoint,
+        private=remote.private,
+        cache=remote.cache,
+        timeout=remote.timeout,
+        pacer=remote.pacer,
+    )

@@ -1,7 +1,8 @@
 """Finished contributions that wait until the Hub takes them. They survive a kill and an outage.
 
 One folder per contribution. Its manifest is written last, so that one that is there is whole; the file
-`agreed` says that its owner saw what would leave and said yes.
+`agreed` says that its owner saw what would leave and said yes, `origin` what it was made from: a command
+with other data must not submit it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coldfusion.errors import ManifestError, writing
 from coldfusion.jsonrecords import from_json
 from coldfusion.records import Manifest, Revision
 
-DELTA, MANIFEST, AGREED = "delta.safetensors", "manifest.json", "agreed"
+DELTA, MANIFEST, ORIGIN, AGREED = "delta.safetensors", "manifest.json", "origin", "agreed"
 
 
 def state_folder() -> Path:
@@ -57,26 +58,31 @@ class Outbox:
         whose = hashlib.sha256(f"{address}\n{contributor}".encode()).hexdigest()[:16]
         self.folder = root / whose
 
-    def put(self, source: Path, manifest: Manifest) -> Parcel:
-        """Move delta and manifest of a finished contribution in here. One is kept: the newest."""
+    def put(self, source: Path, manifest: Manifest, *, origin: str) -> Parcel:
+        """Move delta and manifest of a finished contribution in here. One is kept: the newest.
+
+        origin: names what it was made from (data and settings); stays on this machine.
+        """
         with writing(self.folder), ExitStack() as undo:
             self.clear()
             undo.callback(self.clear)  # a full disk: leave the little room that there is
             self.folder.mkdir(parents=True)
             shutil.move(source / DELTA, self.folder / DELTA)
+            (self.folder / ORIGIN).write_text(origin, encoding="utf-8")
             shutil.copyfile(source / MANIFEST, self.folder / f"{MANIFEST}.partial")
             (self.folder / f"{MANIFEST}.partial").replace(self.folder / MANIFEST)
             undo.pop_all()
         return Parcel(self.folder, manifest)
 
-    def parcel(self, *, base: Revision) -> Parcel | None:
-        """The finished contribution that was computed from `base`, if there is one."""
+    def parcel(self, *, base: Revision, origin: str) -> Parcel | None:
+        """The finished contribution that was computed from `base` and `origin`, if there is one."""
         try:
+            made_from = (self.folder / ORIGIN).read_text(encoding="utf-8")
             data = (self.folder / MANIFEST).read_bytes()
             manifest = from_json(Manifest, data, source=str(self.folder / MANIFEST))
         except (FileNotFoundError, ManifestError):  # none, or its writing was cut off: it is made again
             return None
-        return Parcel(self.folder, manifest) if manifest.base == base else None
+        return Parcel(self.folder, manifest) if (manifest.base, made_from) == (base, origin) else None
 
     def clear(self) -> None:
         """What was in here is on the Hub, or is not wanted any more."""

@@ -31,7 +31,7 @@ class Pacer:
         kind = kind_of(url)
         with self._lock:
             self.calls[kind] = self.calls.get(kind, 0) + 1
-            wait = self._closed_until.pop(kind, 0.0) - self.clock()
+            wait = self._closed_until.get(kind, 0.0) - self.clock()
         if wait > 0:
             self.sleep(wait)
 

@@ -23,6 +23,7 @@ class Patience:
 
     attempts: int = 6
     longest: float = 30.0  # seconds of one wait, unless the Hub asks for more
+    most: float = 300.0  # seconds: whoever is asked to wait longer gives up, and says how long to wait
     sleep: Callable[[float], None] = time.sleep
 
     def read(self, call: Callable[[], T]) -> T:
@@ -38,7 +39,7 @@ class Patience:
             try:
                 return call() if attempt == 1 else self._again(call, landed)
             except HubUnavailable as exc:
-                if attempt == self.attempts:
+                if attempt == self.attempts or (exc.retry_after or 0.0) > self.most:
                     raise
                 self.sleep(self._wait(attempt, exc))
         raise AssertionError("unreachable")

@@ -69,7 +69,7 @@ def contribute(
     state, folder = read_state(hub), room / name
     folder.mkdir(parents=True, exist_ok=True)
     delta, description = folder / "delta.safetensors", folder / "manifest.json"
-    with Checkpoint(materialise(hub, state.head, folder / "base")) as checkpoint:
+    with Checkpoint(materialise(hub, state.base, folder / "base")) as checkpoint:
         write_delta(checkpoint, lambda tensor: np.asarray(body[tensor]), delta, codec=codec)
     return propose(hub, delta, description, {"contributor": name, "codec": codec, **says})
 
@@ -79,7 +79,7 @@ def propose(hub: LocalHub, delta: Path, description: Path, fields: Mapping[str, 
     state = read_state(hub)
     known: dict[str, object] = {
         "codec": "exact",
-        "base": state.head,
+        "base": state.base,
         "round_index": state.open_round,
         "num_examples": 10,
         "size": delta.stat().st_size,
@@ -89,7 +89,7 @@ def propose(hub: LocalHub, delta: Path, description: Path, fields: Mapping[str, 
     description.write_bytes(to_json(manifest))
     files = dict(zip(contribution_paths(manifest.contributor), (delta, description), strict=True))
     account = signed_in(hub, manifest.contributor.split("--")[0])
-    return account.propose(files, title=manifest.title, message="a test contributes", parent=state.head)
+    return account.propose(files, title=manifest.title, message="a test contributes", parent=state.base)
 
 
 def signed_in(hub: LocalHub, account: str) -> LocalHub:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -30,7 +32,9 @@ from coldfusion.errors import (
 )
 
 Translate = Callable[[str, Exception], ColdFusionError]
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+HERE = {errno.ENOENT, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL}
+"""What this machine says of a path: trying again later does not help."""
 
 
 @contextmanager
@@ -72,8 +76,11 @@ def _away(action: str, exc: Exception) -> ColdFusionError:
 
 
 def _of_the_system(action: str, exc: Exception) -> ColdFusionError:
-    if isinstance(exc, OSError) and exc.errno in DISK:
-        return StorageError(f"{action}: this machine's disk refuses: {exc.strerror}")
+    number = exc.errno if isinstance(exc, OSError) else None
+    if number in DISK:
+        return StorageError(f"{action}: this machine's disk refuses: {os.strerror(number or 0)}")
+    if number in HERE:
+        return HubError(f"{action}: {_one_line(exc)}")
     return _away(action, exc)
 
 
@@ -105,6 +112,7 @@ KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], Translate]] = [
     (HFValidationError, lambda action, exc: HubError(f"{action}: {_one_line(exc)}")),
     (OSError, _of_the_system),
     # A body that was cut off is no JSON, or lacks a key; hf_xet raises RuntimeError, whatever happened to it.
-    ((httpx.HTTPError, ValueError, KeyError, TypeError, RuntimeError), _away),
+    ((httpx.HTTPError, JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RuntimeError), _away),
+    (ValueError, lambda action, exc: HubError(f"{action}: {_one_line(exc)}")),  # the client refuses a name
 ]
 """The first kind that fits decides: some of them are kinds of others."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.hf_api import RepoFile
@@ -25,6 +25,7 @@ from hub_sync.pacing import Pacer
 from hub_sync.retrying import Patience
 
 T = TypeVar("T")
+KEPT = {"open": {"open"}, "all": {"open", "closed", "merged"}}
 CREATED = {".gitattributes"}
 """What a repo holds that was created and never published to."""
 
@@ -41,6 +42,7 @@ class HuggingFaceHub:
     endpoint: str | None = None
     token: str | None = None
     private: bool = False  # if `commit` has to create the repo
+    cache: Path | None = None  # where what is fetched is kept; None: the client's own cache, for good
     timeout: float = 60.0  # seconds without a byte, after which a call has failed
     patience: Patience = field(default_factory=Patience)
     pacer: Pacer = field(default_factory=Pacer)
@@ -88,7 +90,9 @@ class HuggingFaceHub:
         self._check(at)
         found = self._read(
             f"fetching {path}",
-            lambda: self.api.hf_hub_download(self.repo_id, path, revision=at, etag_timeout=self.timeout),
+            lambda: self.api.hf_hub_download(
+                self.repo_id, path, revision=at, etag_timeout=self.timeout, cache_dir=self.cache
+            ),
         )
         return Path(found).resolve()  # the cache holds symbolic links
 
@@ -125,8 +129,12 @@ class HuggingFaceHub:
         def call() -> None:
             self.api.create_tag(self.repo_id, tag=name, revision=at, exist_ok=True)
 
+        def tagged() -> Revision | None:
+            tags = self.api.list_repo_refs(self.repo_id).tags
+            return next((Revision(tag.target_commit) for tag in tags if tag.name == name), None)
+
         self._read(f"tagging {name}", call)
-        if (already := self.resolve(f"refs/tags/{name}")) != at:
+        if (already := self._read(f"reading tag {name}", tagged)) != at:
             raise HubError(f"{self.address}: tag {name} is on {already} and stays there")
 
     def propose(self, files: Mapping[str, Path], *, title: str, message: str, parent: Revision) -> Proposal:
@@ -139,30 +147,18 @@ class HuggingFaceHub:
                 create_pr=True,
                 parent_commit=parent,
             )
-            assert info.pr_num is not None
+            if info.pr_num is None:
+                raise HubError(f"{self.address}: opening a pull request: the Hub answered without its number")
             return Proposal(number=info.pr_num, title=title, author=self.author, revision=Revision(info.oid))
 
         def landed() -> Proposal | None:
-            mine = (p for p in self.proposals() if (p.title, p.author) == (title, self.author))
-            return next(mine, None)
+            # Whatever its status: the coordinator may have fused and closed it before we ask.
+            return next((p for p in self._proposals("all", self.author) if p.title == title), None)
 
         return self._write("opening a pull request", call, landed)
 
     def proposals(self) -> list[Proposal]:
-        def call() -> list[Proposal]:
-            listed = list(
-                self.api.get_repo_discussions(
-                    self.repo_id, discussion_type="pull_request", discussion_status="open"
-                )
-            )
-            heads = self._heads()  # after the list: whatever is in the list has a head by now
-            return [
-                Proposal(number=d.num, title=d.title, author=d.author, revision=heads[d.num])
-                for d in sorted(listed, key=lambda d: d.num)
-                if d.status == "open" and d.num in heads
-            ]
-
-        return self._read("listing pull requests", call)
+        return self._read("listing pull requests", lambda: self._proposals("open"))
 
     def settle(self, proposal: int, *, comment: str) -> None:
         def call() -> bool:
@@ -192,6 +188,20 @@ class HuggingFaceHub:
         """A read that names a branch or a tag would not be pinned."""
         if not is_revision(at):
             raise NotOnHub(f"{self.address}: no revision {at!r}; full 40-digit revisions only")
+
+    def _proposals(self, status: Literal["open", "all"], author: str | None = None) -> list[Proposal]:
+        """The pull requests whose files are kept, by number. The Hub counts drafts as open; we do not."""
+        listed = self.api.get_repo_discussions(
+            self.repo_id, author=author, discussion_type="pull_request", discussion_status=status
+        )
+        # By number: pages count from the newest, so one comes twice where another is opened meanwhile.
+        found = {d.num: d for d in listed if d.status in KEPT[status]}
+        heads = self._heads()  # after the list: whatever is in the list has a head by now
+        return [
+            Proposal(number=number, title=d.title, author=d.author, revision=heads[number])
+            for number, d in sorted(found.items())
+            if number in heads
+        ]
 
     def _heads(self) -> dict[int, Revision]:
         """Pull request -> head, in one call however many there are."""

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from coldfusion.admission import contribution_paths
-from coldfusion.config import Policy
+from coldfusion.config import Policy, dump
 from coldfusion.coordinator import STEPS, Coordinator
-from coldfusion.errors import RoundError, StaleParent, StorageError
+from coldfusion.errors import HubError, NotOnHub, RoundError, StaleParent, StorageError
 from coldfusion.federation import read_records, read_state
-from coldfusion.records import Evaluation, RoundRecord, TaskScore, Verdict
+from coldfusion.hub import PathInfo
+from coldfusion.records import Evaluation, Revision, RoundRecord, TaskScore, Verdict
 from hub_sync.local import LocalHub
 from tests.helpers import contribute, finetuned, new_federation, propose, signed_in, small_body
 
@@ -162,6 +164,19 @@ def and_also(path: str) -> Callable[[LocalHub, Path, Path], None]:
     return attack
 
 
+def instead(folder: str) -> Callable[[LocalHub, Path, Path], None]:
+    """A good contribution of mallory's in another folder."""
+
+    def attack(hub: LocalHub, room: Path, base: Path) -> None:
+        proposal = contribute(hub, room, finetuned(BODY, 9), name="mallory")
+        paths = contribution_paths("mallory")
+        files = {folder + p.rsplit("/", 1)[1]: hub.fetch(p, at=proposal.revision) for p in paths}
+        hub.settle(proposal.number, comment="see the next one")
+        signed_in(hub, "mallory").propose(files, title=proposal.title, message="m", parent=hub.head())
+
+    return attack
+
+
 def manifest_of(text: str) -> Callable[[LocalHub, Path, Path], None]:
     def attack(hub: LocalHub, room: Path, base: Path) -> None:
         (room / "manifest").write_text(text)
@@ -200,7 +215,21 @@ ATTACKS = {
     "brings a pickle": (and_also("contributions/mallory/x.pkl"), "mallory/x.pkl"),
     "manifest of nonsense": (manifest_of("{"), "not JSON"),
     "manifest of another kind": (manifest_of(json.dumps({"contributor": "mallory"})), "lacks field"),
-    "manifest too large": (manifest_of(" " * 70_000), "at most 65536 bytes"),
+    "manifest too large": (manifest_of(" " * 70_000), "70000 bytes, at most 65536"),
+    "a reason without end": (manifest_of(json.dumps({"x" * 60_000: 1})), "has no field 'xxx"),
+    "a header without end": (
+        with_tensors(lambda t: t.update({"x" * 80_000: np.zeros(1, np.int32)})),
+        "not a safetensors file: header of 80",
+    ),
+    "a folder that no disk takes": (
+        instead(f"contributions/{'x' * 250}/"),
+        "not the two files of one contributor",
+    ),
+    "a folder that is no name": (instead("contributions/a:b/"), "not the two files of one contributor"),
+    "somebody else's folder": (
+        instead("contributions/carol/"),
+        "the manifest is of 'mallory', its folder of 'carol'",
+    ),
 }
 
 
@@ -215,6 +244,7 @@ def test_an_attack_is_refused_with_its_reason_and_the_honest_are_not(
     found = reasons(record)
     assert found.pop("alice") == ""
     assert reason in "".join(found.values())
+    assert all(len(text) <= 1000 for text in found.values())  # however much a stranger has to say
     np.testing.assert_array_equal(published(hub)["embed"], honest["embed"])
     assert hub.proposals() == []
     assert reason in hub.discussions.comments(hub.repo_id, record.entries[-1].proposal or 0)[-1]
@@ -345,3 +375,56 @@ def test_contributions_are_deleted_when_their_retention_is_over(hub: LocalHub, t
         coordinator(hub, tmp_path).run_round()
         kept.append(hub.settled())
     assert kept == [[1], [2], [3]]
+
+
+def test_a_retention_that_becomes_shorter_is_caught_up_with(hub: LocalHub, tmp_path: Path) -> None:
+    new_federation(hub, tmp_path, BODY)
+    for seed in (1, 2, 3, 4):
+        if seed == 4:
+            assert hub.settled() == [1, 2, 3]
+            (tmp_path / "policy").write_text(dump(Policy(retention=1)))
+            hub.commit({"federation.yaml": tmp_path / "policy"}, message="shorter", parent=hub.head())
+        contribute(hub, tmp_path / str(seed), finetuned(BODY, seed), name="alice")
+        coordinator(hub, tmp_path).run_round()
+    assert hub.settled() == [4]
+
+
+def test_a_contribution_that_was_merged_by_mistake_does_no_harm(
+    hub: LocalHub, base: Path, tmp_path: Path
+) -> None:
+    stray = {path: base / "config.json" for path in contribution_paths("alice")}
+    hub.commit(stray, message="merged by mistake", parent=hub.head())
+    for seed in (1, 2):
+        contribute(hub, tmp_path / str(seed), finetuned(BODY, seed), name="alice")
+        assert reasons(coordinator(hub, tmp_path).run_round()) == {"alice": ""}
+
+
+def test_one_that_is_taken_away_while_it_is_read_is_nobodys(
+    hub: LocalHub, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contribute(hub, tmp_path, finetuned(BODY, 1), name="alice")
+    gone, paths = contribute(hub, tmp_path, finetuned(BODY, 2), name="bob"), hub.paths
+
+    def taken_away(prefix: str = "", *, at: Revision) -> list[PathInfo]:
+        if at == gone.revision:
+            raise NotOnHub("gone")
+        return paths(prefix, at=at)
+
+    monkeypatch.setattr(hub, "paths", taken_away)
+    assert reasons(coordinator(hub, tmp_path).run_round()) == {"alice": ""}
+
+
+def test_one_that_cannot_be_closed_does_not_stop_the_rounds(
+    hub: LocalHub, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(proposal: int, *, comment: str) -> None:
+        raise HubError("locked")
+
+    contribute(hub, tmp_path, finetuned(BODY, 1), name="alice")
+    troubles: list[str] = []
+    monkeypatch.setattr(hub, "settle", refused)
+    record = replace(coordinator(hub, tmp_path), on_trouble=troubles.append).run_round()
+    assert record.num_accepted == 1 and troubles == ["locked"]
+    monkeypatch.undo()
+    coordinator(hub, tmp_path).finish()
+    assert hub.proposals() == []

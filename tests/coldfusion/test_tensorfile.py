@@ -83,6 +83,7 @@ ATTACKS: dict[str, bytes] = {
     "negative shape": raw(json.dumps({"a": entry(shape=[-1])}).encode(), b"1234"),
     "shape of floats": raw(json.dumps({"a": entry(shape=[1.0])}).encode(), b"1234"),
     "shape that overflows": raw(json.dumps({"a": entry(shape=[2**62, 4])}).encode(), b"1234"),
+    "more dimensions than there are": raw(json.dumps({"a": entry(shape=[1] * 17)}).encode(), b"1234"),
     "offsets backwards": raw(json.dumps({"a": entry(offsets=[4, 0])}).encode(), b"1234"),
     "offsets past the end": raw(json.dumps({"a": entry(offsets=[0, 8], shape=[2])}).encode(), b"1234"),
     "size and shape disagree": raw(json.dumps({"a": entry(shape=[2])}).encode(), b"1234"),

@@ -7,9 +7,10 @@ import pytest
 
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import HubUnavailable, StaleParent
+from coldfusion.errors import HubUnavailable, RoundError, StaleParent
+from coldfusion.federation import read_records
 from coldfusion.outlook import Outlook
-from coldfusion.records import Evaluation, RoundRecord
+from coldfusion.records import Evaluation, Revision, RoundRecord
 from coldfusion.watching import Watch
 from hub_sync.local import LocalHub
 from tests.helpers import contribute, finetuned, new_federation, small_body
@@ -105,6 +106,47 @@ def test_an_outage_is_waited_out(hub: LocalHub, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(hub, "head", away)
     rounds, said = run(watch(hub, tmp_path, [lambda: None, lambda: None]))
     assert rounds == [1] and said.count("no answer; looking again in 60 s") == 2
+
+
+def test_an_outage_after_the_commit_is_finished_first(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("alice", "bob"):
+        give(hub, tmp_path, name)
+    tag = hub.tag
+
+    def away(name: str, *, at: Revision) -> None:
+        if name == "round-0001":
+            monkeypatch.undo()
+            raise HubUnavailable("no answer")
+        tag(name, at=at)
+
+    monkeypatch.setattr(hub, "tag", away)
+    run(watch(hub, tmp_path, [lambda: None]))
+    assert hub.resolve("round-0001") == hub.head() and hub.proposals() == []
+    assert [len(record.entries) for record in read_records(hub)] == [0, 2]
+
+
+def test_a_contribution_that_replaces_a_refused_one_is_looked_at(hub: LocalHub, tmp_path: Path) -> None:
+    give(hub, tmp_path, "alice")
+    bad = finetuned(BODY, 9)
+    bad["norm"] = np.array([np.nan], np.float32)
+    refused = contribute(hub, tmp_path / "bad", bad, name="bob")
+
+    def replace_it() -> None:
+        hub.settle(refused.number, comment="withdrawn")
+        give(hub, tmp_path, "bob", 2)
+
+    rounds, _ = run(watch(hub, tmp_path, [replace_it]))
+    assert rounds == [1] and read_records(hub)[1].num_accepted == 2
+
+
+def test_what_is_no_federation_ends_the_watch(tmp_path: Path) -> None:
+    hub = LocalHub(tmp_path / "other")
+    (tmp_path / "file").write_text("x")
+    hub.commit({"x": tmp_path / "file"}, message="m", parent=None)
+    with pytest.raises(RoundError, match="not a federation"):
+        next(watch(hub, tmp_path, []).rounds())
 
 
 def test_a_second_coordinator_stops(hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

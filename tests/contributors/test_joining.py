@@ -6,7 +6,7 @@ import pytest
 
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
+from coldfusion.errors import ConfigError, ContributionError, DataError, HubUnavailable
 from coldfusion.federation import found, read_state
 from coldfusion.records import Evaluation
 from contributors.config import JoinConfig, TrainingConfig
@@ -97,12 +97,53 @@ def test_an_outage_keeps_the_contribution_in_the_outbox_and_it_is_submitted_once
 
     with monkeypatch.context() as outage:
         outage.setattr(joiner.hub, "propose", away)
-        with pytest.raises(HubUnavailable):
+        with pytest.raises(HubUnavailable, match="is kept in .* and is submitted when this runs again"):
             joiner.contribute()
     assert hub.proposals() == []
-    # Its data is not even looked at again, and its owner not asked again.
-    proposal = replace(joiner, data="gone.csv").contribute()
+    with monkeypatch.context() as once:  # it is not made again, and its owner not asked again
+        once.setattr("contributors.joining.prepare", away)
+        proposal = joiner.contribute()
     assert proposal is not None and hub.proposals() == [proposal] and len(asked) == 1
+
+
+def test_what_was_made_from_other_data_is_never_submitted(
+    joiner: Joiner, hub: LocalHub, tmp_path: Path
+) -> None:
+    def interrupted(text: str) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(joiner, consent=interrupted).contribute()
+    other = replace(joiner, data=str(write_task(tmp_path / "other", seed=5, train=30) / "train.csv"))
+    proposal = other.contribute()
+    assert proposal is not None
+    assert (
+        '"num_examples": 30'
+        in hub.fetch("contributions/alice/manifest.json", at=proposal.revision).read_text()
+    )
+
+
+@pytest.mark.parametrize("wrong", ["account", "data"])
+def test_what_can_be_known_before_the_base_is_fetched_is(
+    joiner: Joiner, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setattr("contributors.joining.materialise", None)
+    wrongly = {"account": {"contributor": "bob"}, "data": {"data": "gone.csv"}}[wrong]
+    with pytest.raises((ContributionError, DataError)):
+        replace(joiner, **wrongly).contribute()  # type: ignore[arg-type]
+
+
+def test_a_base_goes_on_when_people_mend_the_card(joiner: Joiner, hub: LocalHub, tmp_path: Path) -> None:
+    """A commit of people moves main, not the base."""
+    assert joiner.contribute() is not None
+    (tmp_path / "README.md").write_text("a better card")
+    base = read_state(hub).base
+    head = hub.commit({"README.md": tmp_path / "README.md"}, message="mend the card", parent=hub.head())
+    state = read_state(hub)
+    assert (state.base, state.head) == (base, head)
+    assert joiner.contribute() is None and len(hub.proposals()) == 1
+    coordinate(hub, tmp_path)
+    assert read_state(hub).record.num_accepted == 1 and read_state(hub).record.parent == base
 
 
 def test_a_contribution_to_a_round_that_was_closed_meanwhile_is_dropped(
@@ -139,7 +180,7 @@ def test_every_round_gets_one_contribution(joiner: Joiner, hub: LocalHub, tmp_pa
 def test_a_name_is_the_accounts_or_begins_with_it() -> None:
     assert name_for("alice", None) == "alice"
     assert name_for("alice", "alice--reviews") == "alice--reviews"
-    for wrong in ("bob", "alice-reviews", "alice2"):
+    for wrong in ("bob", "alice-reviews", "alice2", "alice--my data"):
         with pytest.raises(ConfigError, match=f"name '{wrong}': 'alice' contributes as"):
             name_for("alice", wrong)
 
