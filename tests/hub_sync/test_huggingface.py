@@ -7,10 +7,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from json import JSONDecodeError
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # httpx2 since 2.0
 
 from coldfusion.errors import HubError, HubUnavailable, NoAccess, NotOnHub, StorageError
 from hub_sync.huggingface import HuggingFaceHub
@@ -127,6 +129,38 @@ def test_on_a_bad_day_every_verb_does_its_work_once(
     assert sum(bad_day.faults.values()) - bad_day.faults["none"] >= 5
 
 
+def test_a_pull_request_that_was_closed_before_its_answer_came_is_not_opened_twice(
+    lab: HuggingFaceHub, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = lab.api.create_commit
+    tries: list[int] = []
+
+    def lost(*arguments: object, **named: object) -> object:
+        info = create(*arguments, **named)  # type: ignore[arg-type]
+        tries.append(info.pr_num or 0)
+        lab.settle(tries[-1], comment="fused")
+        raise httpx.ReadError("connection reset")
+
+    hub = replace(lab, patience=PATIENT)
+    monkeypatch.setattr(hub.api, "create_commit", lost)
+    proposal = hub.propose({"x.safetensors": file}, title="t", message="m", parent=lab.head())
+    assert [proposal.number] == tries and lab.proposals() == []
+
+
+def test_what_is_fetched_goes_into_the_cache_that_was_named(lab: HuggingFaceHub, tmp_path: Path) -> None:
+    hub = replace(lab, cache=tmp_path / "fetched")
+    assert hub.fetch("model.safetensors", at=lab.head()).is_relative_to(tmp_path / "fetched")
+
+
+@pytest.mark.parametrize(
+    "foreign", [OSError(errno.ENAMETOOLONG, "File name too long"), ValueError("bad name")]
+)
+def test_what_waiting_does_not_help_is_no_outage(foreign: Exception) -> None:
+    with pytest.raises(HubError) as caught, translating("fetching"):
+        raise foreign
+    assert not isinstance(caught.value, HubUnavailable)
+
+
 def test_the_disk_of_this_machine_is_not_the_hubs_fault() -> None:
     refusal = "fetching: this machine's disk refuses: No space left"
     with pytest.raises(StorageError, match=refusal), translating("fetching"):
@@ -134,7 +168,8 @@ def test_the_disk_of_this_machine_is_not_the_hubs_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", [ValueError("Expecting value"), KeyError("commitUrl"), RuntimeError("xet"), OSError("short")]
+    "foreign",
+    [JSONDecodeError("Expecting value", "", 0), KeyError("commitUrl"), RuntimeError("xet"), OSError("short")],
 )
 def test_what_makes_no_sense_is_an_outage(foreign: Exception) -> None:
     with pytest.raises(HubUnavailable) as caught, translating("reading"):

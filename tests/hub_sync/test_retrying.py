@@ -46,6 +46,13 @@ def test_the_hub_is_given_the_time_that_it_asks_for() -> None:
     assert waits == [90]
 
 
+def test_who_is_asked_to_wait_for_very_long_gives_up_and_says_so() -> None:
+    call, tries = failing(1, retry_after=3600)
+    with pytest.raises(HubUnavailable) as caught:
+        Patience(sleep=lambda _: None).read(call)
+    assert len(tries) == 1 and caught.value.retry_after == 3600
+
+
 def test_other_errors_are_not_waited_out() -> None:
     def call() -> None:
         raise NotOnHub("no such repo")
