@@ -208,12 +208,16 @@ def contribute_all(store: LocalHub, room: Path, *, seed: int, names: Sequence[st
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process a host name of its own")
-def test_nothing_of_a_contributor_is_in_the_traffic_but_the_contribution(hub: Served, tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["xet", "lfs"])  # Xet may compress the delta; LFS sends it as it is
+def test_nothing_of_a_contributor_is_in_the_traffic_but_the_contribution(
+    hub: Served, tmp_path: Path, transport: str
+) -> None:
     """Every byte that a whole `join` sends, searched as it is and decoded."""
     rows = [(f"text{i} zanzibar marmalade", ("labelquince", "labelmedlar")[i % 2]) for i in range(40)]
     data = write_csv(tmp_path / "folder-of-secrets" / "file-of-secrets.csv", ["text", "label"], rows)
     recorder = ChaosProxy(hub.url, rate=0.0, seed=0)
     environment = hub.environment("alice", tmp_path / "home-of-secrets", HF_ENDPOINT=recorder.url)
+    environment |= {"HF_HUB_DISABLE_XET": "1"} if transport == "lfs" else {}
     join = cli("join", "lab/fed", "--data", data, "--yes", *SETTINGS)
     named = 'hostname host-of-secrets && exec "$@"'  # "vm" would be in any megabyte
     subprocess.run(
@@ -225,6 +229,7 @@ def test_nothing_of_a_contributor_is_in_the_traffic_but_the_contribution(hub: Se
         base64.b64decode(text) for text in re.findall(rb'"(?:content|sample)": ?"([^"]+)"', sent)
     )
     assert b'"num_examples": 40' in sent  # the manifest went by, and was decoded
+    assert transport == "xet" or b'"data_offsets"' in sent  # and so did the delta
     for secret in ("zanzibar", "marmalade", "quince", "medlar", "secrets", str(tmp_path), str(Path.home())):
         assert secret.encode() not in sent, secret
 
