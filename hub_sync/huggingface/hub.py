@@ -75,7 +75,8 @@ class HuggingFaceHub:
 
     def published(self, at: Revision) -> datetime:
         self._check(at)
-        return _date(self._commits(at)[0])
+        newest = self._read(f"reading the history of {at[:12]}", lambda: self._commits(at))
+        return datetime.fromisoformat(str(newest[0]["date"]))
 
     def paths(self, prefix: str = "", *, at: Revision) -> list[PathInfo]:
         def call() -> list[PathInfo]:
@@ -121,7 +122,7 @@ class HuggingFaceHub:
             stale = exc
         # Whether it was ours is what main says: an earlier try of ours may have moved it, and where another
         # coordinator published the very same files the client commits nothing and answers with their commit.
-        if found := landed():
+        if found := self._read("reading main", landed):
             return found
         raise stale
 
@@ -138,6 +139,8 @@ class HuggingFaceHub:
             raise HubError(f"{self.address}: tag {name} is on {already} and stays there")
 
     def propose(self, files: Mapping[str, Path], *, title: str, message: str, parent: Revision) -> Proposal:
+        author = self.author
+
         def call() -> Proposal:
             info = self.api.create_commit(
                 self.repo_id,
@@ -149,11 +152,11 @@ class HuggingFaceHub:
             )
             if info.pr_num is None:
                 raise HubError(f"{self.address}: opening a pull request: the Hub answered without its number")
-            return Proposal(number=info.pr_num, title=title, author=self.author, revision=Revision(info.oid))
+            return Proposal(number=info.pr_num, title=title, author=author, revision=Revision(info.oid))
 
         def landed() -> Proposal | None:
             # Whatever its status: the coordinator may have fused and closed it before we ask.
-            return next((p for p in self._proposals("all", self.author) if p.title == title), None)
+            return next((p for p in self._proposals("all", author) if p.title == title), None)
 
         return self._write("opening a pull request", call, landed)
 
@@ -210,14 +213,10 @@ class HuggingFaceHub:
 
     def _commits(self, revision: str) -> list[dict[str, Any]]:
         """The newest commits of a revision, newest first: one page."""
-
-        def call() -> list[dict[str, Any]]:
-            url = f"{self.api.endpoint}/api/models/{self.repo_id}/commits/{revision}"
-            answer = get_session().get(url, headers=build_hf_headers(token=self.token))
-            hf_raise_for_status(answer)
-            return list(answer.json())
-
-        return self._read(f"reading the history of {revision[:12]}", call)
+        url = f"{self.api.endpoint}/api/models/{self.repo_id}/commits/{revision}"
+        answer = get_session().get(url, headers=build_hf_headers(token=self.token))
+        hf_raise_for_status(answer)
+        return list(answer.json())
 
     def _created(self) -> Revision:
         """The first revision of a repo that nothing was published to; it is created where it is not there."""
@@ -254,7 +253,3 @@ def _operations(files: Mapping[str, Path]) -> list[CommitOperationAdd]:
 def _path_info(entry: RepoFile) -> PathInfo:
     size, digest = (entry.lfs.size, entry.lfs.sha256) if entry.lfs else (entry.size, entry.blob_id)
     return PathInfo(path=entry.path, size=size, digest=digest)
-
-
-def _date(commit: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(str(commit["date"]))
