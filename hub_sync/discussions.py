@@ -125,6 +125,13 @@ def set_status(db: sqlite3.Connection, about: Discussion, status: str, *, author
     return add_event(db, about, "status-change", author=author, data={"status": status})
 
 
+def set_merged(db: sqlite3.Connection, about: Discussion, commit: str, *, author: str) -> None:
+    """A pull request is in its base now, by this commit."""
+    set_status(db, about, "merged", author=author)
+    where = "WHERE repo = ? AND number = ?"
+    db.execute(f"UPDATE pull_requests SET merge_commit = ? {where}", (commit, about.repo, about.number))
+
+
 def set_title(db: sqlite3.Connection, about: Discussion, title: str, *, author: str) -> Event:
     """Rename."""
     where = "WHERE repo = ? AND number = ?"

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from coldfusion.errors import NotOnHub, writing
 from hub_sync.differences import diff
-from hub_sync.discussions import Discussion, add_event, set_status
+from hub_sync.discussions import Discussion, add_event, set_merged
 from hub_sync.gitrepo import MAIN
 from hub_sync.history import merge_base
 from hub_sync.merging import merge as merged
@@ -59,9 +59,7 @@ def merge(call: Call) -> Response:
         )
         if said:
             add_event(db, about, "comment", author=call.person.name, data={"text": said})
-        set_status(db, about, "merged", author=call.person.name)
-        where = "WHERE repo = ? AND number = ?"
-        db.execute(f"UPDATE pull_requests SET merge_commit = ? {where}", (new, about.repo, about.number))
+        set_merged(db, about, new, author=call.person.name)
         call.git.move(base, old=ours, new=new)
     tell(call, call.repo, "update", "repo.content", moved=[(base, ours, new)])
     tell_discussion(call, replace(about, status="merged", merge_commit=new), "update")

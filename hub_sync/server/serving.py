@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,9 @@ def _sweep(store: Store) -> None:
             store.sweep()
         except ColdFusionError as exc:
             print(f"coldfusion serve: sweeping failed: {exc}", file=sys.stderr)
+        except Exception:  # whatever it was, the next sweep has to come
+            print("coldfusion serve: sweeping failed:", file=sys.stderr)
+            traceback.print_exc()
         threading.Event().wait(SWEEP_EVERY)
 
 
