@@ -15,6 +15,7 @@ from typing import Any
 
 from coldfusion.errors import NotOnHub
 from hub_sync.database import Database
+from hub_sync.texts import from_store
 
 _COLUMNS = (
     "SELECT d.repo, d.number, d.title, d.author, d.status, d.is_pull_request, d.created_at,"
@@ -151,4 +152,4 @@ def _discussion(row: sqlite3.Row) -> Discussion:
 
 def _event(row: sqlite3.Row) -> Event:
     known = {name: row[name] for name in ("id", "type", "author", "created_at")}
-    return Event(**known, data=json.loads(row["data"]))
+    return Event(**known, data=from_store(row["data"]))

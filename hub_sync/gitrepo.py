@@ -27,7 +27,7 @@ from hub_sync.pointers import Pointer
 
 T = TypeVar("T")
 MAIN = "refs/heads/main"
-_PRINTED = re.compile(r"[^\x00-\x1f\x7f]+")
+_PRINTED = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # and what UTF-8 can write
 _FILE_MODE, _FOLDER_MODE = 0o100644, 0o040000
 DEEPEST = 32  # parts of a path; every folder is an object of its own, in every commit that changes it
 

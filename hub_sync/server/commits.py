@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from coldfusion.errors import writing
 from coldfusion.records import Revision
 from hub_sync.discussions import Discussion, add_discussion, add_event
 from hub_sync.gitrepo import is_ref_name
@@ -21,6 +21,7 @@ from hub_sync.server.operations import Changes, laid_over, read_changes
 from hub_sync.server.preupload import check_pull_request_size
 from hub_sync.server.receiving import drain, receive
 from hub_sync.server.routing import Need, Route
+from hub_sync.texts import is_text
 
 MAX_BODY = 1 << 29  # bytes: the small files of one commit in base64, on the disk
 
@@ -34,7 +35,14 @@ async def commit(call: Call) -> Response:
         raise
     with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_BODY)
-        return await run_in_threadpool(lambda: _commit(call, read_changes(call, incoming.path)))
+        return await run_in_threadpool(lambda: _commit(call, _read(call, incoming.path)))
+
+
+def _read(call: Call, body: Path) -> Changes:
+    changes = read_changes(call, body)
+    if not is_text(changes.message):
+        raise bad_request("the summary or the description of the commit cannot be written as UTF-8")
+    return changes
 
 
 def _check_rights(call: Call) -> None:
@@ -64,7 +72,8 @@ def require_open_for_discussion(call: Call) -> None:
 
 def _commit(call: Call, changes: Changes) -> Response:
     ref, store = _target(call), call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    with call.alone() as db:
+        _check_rights(call)  # once more: the body may have taken hours
         head = call.git.ref(ref)
         if head is None:
             raise no_revision(call.params["revision"])

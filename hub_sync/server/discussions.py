@@ -55,7 +55,6 @@ def details(call: Call) -> Response:
 
 def create(call: Call) -> Response:
     """Open a discussion, or a pull request without changes yet: a draft."""
-    require_open_for_discussion(call)
     title = call.text("title").strip()
     if not 3 <= len(title) <= 200:
         raise bad_request("a title has 3 to 200 characters")
@@ -64,7 +63,8 @@ def create(call: Call) -> Response:
         call.json().get("pullRequest") is True,
     )
     store = call.service.store
-    with store.database.exclusive() as db:
+    with call.alone() as db:
+        require_open_for_discussion(call)
         about = Discussion(
             repo=call.repo.key,
             number=store.free_number(db, call.repo.key),
@@ -152,7 +152,7 @@ def hide(call: Call) -> Response:
 @contextmanager
 def changing(call: Call) -> Iterator[tuple[sqlite3.Connection, Discussion]]:
     """The discussion in the path, while nobody else changes it."""
-    with call.service.store.database.exclusive() as db:
+    with call.alone() as db:
         yield db, _about(call)
 
 

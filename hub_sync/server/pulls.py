@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
-from coldfusion.errors import NotOnHub, writing
+from coldfusion.errors import NotOnHub
 from hub_sync.differences import diff
 from hub_sync.discussions import Discussion, add_event, set_merged
 from hub_sync.gitrepo import MAIN
@@ -37,8 +37,7 @@ def changes_of(call: Call, about: Discussion, *, with_diff: bool) -> dict[str, A
 def merge(call: Call) -> Response:
     """Bring an open pull request into its base."""
     said = call.text("comment", default="")
-    store = call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    with call.alone() as db:
         about = _about(call)
         base = about.base or MAIN
         ours, theirs = call.git.ref(base), call.git.ref(f"refs/pr/{about.number}")
@@ -68,12 +67,11 @@ def merge(call: Call) -> Response:
 
 def delete_ref(call: Call) -> Response:
     """Delete the ref of a pull request that is over; what only it held is freed."""
-    store = call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    with call.alone() as db:
         about, ref = _about(call), f"refs/pr/{call.params['number']}"
         if about.is_open:
             raise bad_request(f"pull request #{about.number} is {about.status}: close it first")
-        head = store.drop(db, call.repo.key, ref)
+        head = call.service.store.drop(db, call.repo.key, ref)
         if head is None:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, None)])

@@ -31,7 +31,7 @@ class Service:
         self.people, self.gates = People(store.database), Gates(store.database)
         self.webhooks = Webhooks(store.database)
         self.deliveries = Deliveries(self.webhooks, self.people)
-        self.signer = Signer(_key(store))
+        self.signer = Signer(_key(store), self.people.since)
         self.limiter = Limiter(settings.rate_limit, settings.rate_window)
 
 
