@@ -100,6 +100,12 @@ def highest_number(db: sqlite3.Connection, repo: str) -> int:
     return int(db.execute("SELECT MAX(number) FROM discussions WHERE repo = ?", (repo,)).fetchone()[0] or 0)
 
 
+def count_events(db: sqlite3.Connection, about: Discussion) -> int:
+    """How much was said and done in a discussion."""
+    query = "SELECT COUNT(*) FROM events WHERE repo = ? AND number = ?"
+    return int(db.execute(query, (about.repo, about.number)).fetchone()[0])
+
+
 def add_discussion(db: sqlite3.Connection, discussion: Discussion) -> None:
     """Open a discussion, or a pull request whose ref is there already."""
     d = discussion

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from coldfusion.records import Revision
-from hub_sync.discussions import Discussion, add_discussion, add_event
+from hub_sync.discussions import Discussion, add_discussion, add_event, count_events
 from hub_sync.gitrepo import is_ref_name
 from hub_sync.history import is_reached
 from hub_sync.server.access import may_write, require_write
@@ -24,6 +24,7 @@ from hub_sync.server.routing import Need, Route
 from hub_sync.texts import is_text
 
 MAX_BODY = 1 << 29  # bytes: the small files of one commit in base64, on the disk
+MOST_EVENTS = 1000  # of one discussion, from others than the repo's writers
 
 
 async def commit(call: Call) -> Response:
@@ -70,6 +71,14 @@ def require_open_for_discussion(call: Call) -> None:
         raise forbidden(f"discussions and pull requests are disabled for {call.repo.id}")
 
 
+def require_calm(call: Call, db: sqlite3.Connection, about: Discussion) -> None:
+    """A discussion is read as a whole, so only those who may close it have the last word. Raises ApiError."""
+    if count_events(db, about) >= MOST_EVENTS and not may_write(call.caller, call.repo):
+        raise forbidden(
+            f"#{about.number} has {MOST_EVENTS} comments and changes, which is enough for one discussion"
+        )
+
+
 def _commit(call: Call, changes: Changes) -> Response:
     ref, store = _target(call), call.service.store
     with call.alone() as db:
@@ -109,6 +118,7 @@ def _advance(
     if ref.startswith("refs/pr/"):
         about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
         _require_open(about)  # once more, under the lock
+        require_calm(call, db, about)
         check_pull_request_size(call, sum(_new_blobs(call, new, about).values()))
         add_event(db, about, "commit", author=call.person.name, data={"subject": changes.summary, "oid": new})
     call.git.move(ref, old=head, new=new)
