@@ -158,16 +158,19 @@ class GitRepo:
 
     def commit(
         self,
-        tree: Mapping[str, ObjectID],
+        tree: Mapping[str, ObjectID] | ObjectID,
         *,
         parents: Sequence[Revision],
         message: str,
         author: str,
         at: int | None = None,
     ) -> Revision:
-        """A new commit that holds exactly these files, made now or `at` that second. No ref moves."""
+        """A new commit that holds exactly these files, made now or `at` that second. No ref moves.
+
+        tree: the files, or what `add_tree` made of them before there was a lock to hold.
+        """
         commit = Commit()
-        commit.tree = self._add_tree(tree)
+        commit.tree = self.add_tree(tree) if isinstance(tree, Mapping) else tree
         commit.parents = [ObjectID(parent.encode()) for parent in parents]
         commit.author = commit.committer = f"{author} <{author}@local>".encode()
         commit.author_time = commit.commit_time = int(time.time()) if at is None else at
@@ -175,7 +178,8 @@ class GitRepo:
         commit.encoding, commit.message = b"UTF-8", f"{message}\n".encode()
         return Revision(self._add(commit).decode())
 
-    def _add_tree(self, files: Mapping[str, ObjectID]) -> ObjectID:
+    def add_tree(self, files: Mapping[str, ObjectID]) -> ObjectID:
+        """Store the folders of these files, one object each; those that are there already cost little."""
         tree, folders = Tree(), dict[str, dict[str, ObjectID]]()
         for path, sha in files.items():
             name, _, rest = path.partition("/")
@@ -188,7 +192,7 @@ class GitRepo:
             _check_part(name)
             if name in files:
                 raise HubError(f"path {name!r} is a file and a folder")
-            tree.add(name.encode(), _FOLDER_MODE, self._add_tree(inside))
+            tree.add(name.encode(), _FOLDER_MODE, self.add_tree(inside))
         return self._add(tree)
 
     def _add(self, thing: ShaFile) -> ObjectID:

@@ -49,8 +49,8 @@ def super_squash(call: Call) -> Response:
         head = call.git.ref(ref) if is_ref_name(ref) else None
         if head is None:
             raise no_revision(branch)
-        files = call.git.files(head)
-        new = call.git.commit(files, parents=[], message=message, author=call.person.name)
+        tree = call.git.facts(head).tree
+        new = call.git.commit(tree, parents=[], message=message, author=call.person.name)
         call.git.move(ref, old=head, new=new)
         store.collect(db, store.reach.of_heads(call.repo.key, [head]))
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, new)])
