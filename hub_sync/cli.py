@@ -13,6 +13,7 @@ import typer
 from coldfusion.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hub_sync.delivering import Network
     from hub_sync.people import Org, People
 
 users = typer.Typer(help="The people of a served store and their tokens; also while it is served.")
@@ -35,6 +36,11 @@ def serve(  # noqa: PLR0913 - one parameter per option
         typer.Option(help="API requests of one caller in 5 minutes, and 5 times the downloads.", min=0),
     ] = 10_000,
     rate_window: Annotated[int, typer.Option(help="Seconds that the rate limit is for.", min=1)] = 300,
+    webhooks_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Not public, but webhooks may lead there; may be repeated."),
+    ] = None,
+    public_url: Annotated[str, typer.Option(help="This Hub's address in webhooks.")] = "",
 ) -> None:
     """Host a Hub of one's own: a local store that the stock huggingface_hub client talks to."""
     _check_store(folder)
@@ -51,6 +57,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
         max_pull_request_bytes=max_pull_request_bytes,
         rate_limit=rate_limit,
         rate_window=rate_window,
+        webhooks_to=tuple(_network(text) for text in webhooks_to or []),
+        public_url=_public(public_url),
     )
     tls = (tls_cert, tls_key) if tls_cert and tls_key else None
     run(folder, host=host, port=port, tls=tls, settings=settings)
@@ -118,6 +126,24 @@ def _check_store(folder: Path) -> None:
             raise ConfigError(f"{folder} is not a local store, and not an empty folder to make one in")
     except OSError as exc:
         raise ConfigError(f"cannot read {folder}: {exc.strerror}") from exc
+
+
+def _network(text: str) -> Network:
+    from ipaddress import ip_network
+
+    try:
+        return ip_network(text, strict=False)
+    except ValueError as exc:
+        raise ConfigError(f"--webhooks-to: {text!r} is no network such as 10.0.0.0/8") from exc
+
+
+def _public(url: str) -> str:
+    from hub_sync.delivering import checked_url
+
+    try:
+        return url and checked_url(url).geturl()
+    except ValueError as exc:
+        raise ConfigError(f"--public-url: {exc}") from exc
 
 
 def _org(text: str, private: bool) -> Org:

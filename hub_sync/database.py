@@ -26,6 +26,8 @@ class Database:
         self._turn = threading.RLock()  # SQLite makes waiting threads poll; a lock wakes the next one at once
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.touch(mode=0o600)  # SQLite gives its other files the mode of this one
         with self.connection() as db:
             if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 db.execute("PRAGMA journal_mode = WAL")

@@ -15,6 +15,7 @@ from typing import Any
 
 from coldfusion.errors import NotOnHub
 from hub_sync.database import Database
+from hub_sync.texts import from_store
 
 _COLUMNS = (
     "SELECT d.repo, d.number, d.title, d.author, d.status, d.is_pull_request, d.created_at,"
@@ -99,6 +100,12 @@ def highest_number(db: sqlite3.Connection, repo: str) -> int:
     return int(db.execute("SELECT MAX(number) FROM discussions WHERE repo = ?", (repo,)).fetchone()[0] or 0)
 
 
+def count_events(db: sqlite3.Connection, about: Discussion) -> int:
+    """How much was said and done in a discussion."""
+    query = "SELECT COUNT(*) FROM events WHERE repo = ? AND number = ?"
+    return int(db.execute(query, (about.repo, about.number)).fetchone()[0])
+
+
 def add_discussion(db: sqlite3.Connection, discussion: Discussion) -> None:
     """Open a discussion, or a pull request whose ref is there already."""
     d = discussion
@@ -125,6 +132,13 @@ def set_status(db: sqlite3.Connection, about: Discussion, status: str, *, author
     return add_event(db, about, "status-change", author=author, data={"status": status})
 
 
+def set_merged(db: sqlite3.Connection, about: Discussion, commit: str, *, author: str) -> None:
+    """A pull request is in its base now, by this commit."""
+    set_status(db, about, "merged", author=author)
+    where = "WHERE repo = ? AND number = ?"
+    db.execute(f"UPDATE pull_requests SET merge_commit = ? {where}", (commit, about.repo, about.number))
+
+
 def set_title(db: sqlite3.Connection, about: Discussion, title: str, *, author: str) -> Event:
     """Rename."""
     where = "WHERE repo = ? AND number = ?"
@@ -144,4 +158,4 @@ def _discussion(row: sqlite3.Row) -> Discussion:
 
 def _event(row: sqlite3.Row) -> Event:
     known = {name: row[name] for name in ("id", "type", "author", "created_at")}
-    return Event(**known, data=json.loads(row["data"]))
+    return Event(**known, data=from_store(row["data"]))

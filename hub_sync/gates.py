@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub_sync.database import Database
+from hub_sync.texts import from_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,4 +70,4 @@ class Gates:
 
 def _request(row: sqlite3.Row) -> AccessRequest:
     known = {name: row[name] for name in ("id", "user", "status", "created_at")}
-    return AccessRequest(**known, fields=json.loads(row["fields"]))
+    return AccessRequest(**known, fields=from_store(row["fields"]))

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from dulwich.errors import NotGitRepository
 from dulwich.file import FileLocked
 from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.refs import Ref, check_ref_format
@@ -26,8 +27,9 @@ from hub_sync.pointers import Pointer
 
 T = TypeVar("T")
 MAIN = "refs/heads/main"
-_PRINTED = re.compile(r"[^\x00-\x1f\x7f]+")
+_PRINTED = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # and what UTF-8 can write
 _FILE_MODE, _FOLDER_MODE = 0o100644, 0o040000
+DEEPEST = 32  # parts of a path; every folder is an object of its own, in every commit that changes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,24 @@ class GitRepo:
     """
 
     def __init__(self, path: Path) -> None:
+        """Open what is there. Raises NotOnHub."""
         self.path = path
-        if not (path / "HEAD").exists():
-            path.mkdir(parents=True, exist_ok=True)
-            Repo.init_bare(str(path), default_branch=b"main").close()
-        self._repo = Repo(str(path))
+        try:
+            self._repo = Repo(str(path))
+        except NotGitRepository as exc:
+            raise NotOnHub(f"no git repository at {path}") from exc
         self._turn = threading.Lock()  # dulwich reads packs through one shared file position
         self.facts = lru_cache(maxsize=4096)(self._read_facts)
         self.described = lru_cache(maxsize=1 << 14)(self._describe)
         self.entries = lru_cache(maxsize=16)(self._read_entries)
         self.folder = lru_cache(maxsize=1024)(self._read_folder)
+
+    @classmethod
+    def make(cls, path: Path) -> GitRepo:
+        """A new, empty one."""
+        path.mkdir(parents=True)
+        Repo.init_bare(str(path), default_branch=b"main").close()
+        return cls(path)
 
     # refs
 
@@ -148,16 +158,19 @@ class GitRepo:
 
     def commit(
         self,
-        tree: Mapping[str, ObjectID],
+        tree: Mapping[str, ObjectID] | ObjectID,
         *,
         parents: Sequence[Revision],
         message: str,
         author: str,
         at: int | None = None,
     ) -> Revision:
-        """A new commit that holds exactly these files, made now or `at` that second. No ref moves."""
+        """A new commit that holds exactly these files, made now or `at` that second. No ref moves.
+
+        tree: the files, or what `add_tree` made of them before there was a lock to hold.
+        """
         commit = Commit()
-        commit.tree = self._add_tree(tree)
+        commit.tree = self.add_tree(tree) if isinstance(tree, Mapping) else tree
         commit.parents = [ObjectID(parent.encode()) for parent in parents]
         commit.author = commit.committer = f"{author} <{author}@local>".encode()
         commit.author_time = commit.commit_time = int(time.time()) if at is None else at
@@ -165,7 +178,8 @@ class GitRepo:
         commit.encoding, commit.message = b"UTF-8", f"{message}\n".encode()
         return Revision(self._add(commit).decode())
 
-    def _add_tree(self, files: Mapping[str, ObjectID]) -> ObjectID:
+    def add_tree(self, files: Mapping[str, ObjectID]) -> ObjectID:
+        """Store the folders of these files, one object each; those that are there already cost little."""
         tree, folders = Tree(), dict[str, dict[str, ObjectID]]()
         for path, sha in files.items():
             name, _, rest = path.partition("/")
@@ -178,7 +192,7 @@ class GitRepo:
             _check_part(name)
             if name in files:
                 raise HubError(f"path {name!r} is a file and a folder")
-            tree.add(name.encode(), _FOLDER_MODE, self._add_tree(inside))
+            tree.add(name.encode(), _FOLDER_MODE, self.add_tree(inside))
         return self._add(tree)
 
     def _add(self, thing: ShaFile) -> ObjectID:
@@ -253,9 +267,10 @@ def _breaking_locks(operation: Callable[[], T]) -> T:
 
 def check_path(path: str) -> None:
     """Refuse a path that could leave its folder, also on Windows, or hide in it. Raises HubError."""
-    for part in path.split("/"):
+    parts = path.split("/")
+    for part in parts:
         _check_part(part)
-    if "\\" in path or len(path) > 1024:
+    if "\\" in path or len(path) > 1024 or len(parts) > DEEPEST:
         raise HubError(f"path {path!r} cannot be on the Hub")
 
 

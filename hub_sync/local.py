@@ -17,7 +17,7 @@ from coldfusion.hub import PathInfo, Proposal
 from coldfusion.records import Revision
 from hub_sync.attributes import ATTRIBUTES, BY_DEFAULT
 from hub_sync.discussions import Discussion, add_discussion, close_with_comment
-from hub_sync.gitrepo import MAIN, check_path
+from hub_sync.gitrepo import MAIN, GitRepo, check_path
 from hub_sync.pointers import Pointer
 from hub_sync.repos import RepoRow, add_repo
 from hub_sync.store import Store
@@ -33,7 +33,11 @@ class LocalHub:
         self.root, self.repo_id, self.author = root, repo_id, author
         self.store = Store(root)
         self.discussions = self.store.discussions
-        self._git = self.store.git(repo_id)
+
+    @property
+    def _git(self) -> GitRepo:
+        """Raises NotOnHub where nothing was published yet."""
+        return self.store.git(self.repo_id)
 
     @property
     def address(self) -> str:
@@ -73,6 +77,8 @@ class LocalHub:
     def commit(self, files: Mapping[str, Path], *, message: str, parent: Revision | None) -> Revision:
         contents = self._contents(files, is_first=parent is None)
         with self.store.database.exclusive() as db, writing(self.root):
+            if parent is None:
+                self.store.begin(db, self.repo_id)
             new = self._add(contents, parent=parent, message=message)
             add_repo(db, RepoRow(key=self.repo_id))
             if not self._git.move(MAIN, old=parent, new=new):

@@ -72,6 +72,12 @@ class People:
         with self._database.connection() as db:
             return db.execute("SELECT 1 FROM users WHERE name = ?", (user,)).fetchone() is not None
 
+    def since(self, user: str) -> float | None:
+        """When somebody was added, in seconds since 1970; None where there is no such user any more."""
+        with self._database.connection() as db:
+            row = db.execute("SELECT created_at FROM users WHERE name = ?", (user,)).fetchone()
+        return float(row["created_at"]) if row else None
+
     def namespaces(self, user: str) -> set[str]:
         """Where a user's repos may be, in lower case; empty where there is no such user any more."""
         with self._database.connection() as db:
@@ -110,12 +116,15 @@ class People:
         return token
 
     def remove(self, name: str) -> None:
-        """Take a user and all their tokens away. What they made stays."""
+        """Take a user and all that was theirs alone away. What they made stays.
+
+        The name may be given to somebody else later, who must not find themselves let in anywhere by it.
+        """
         with self._database.exclusive() as db:
             if db.execute("DELETE FROM users WHERE name = ?", (name,)).rowcount == 0:
                 raise ConfigError(f"no user {name!r} here; `coldfusion users list` shows who is")
-            db.execute("DELETE FROM tokens WHERE user = ?", (name,))
-            db.execute("DELETE FROM members WHERE user = ?", (name,))
+            for table in ("tokens", "members", "access_requests", "webhooks", "uploads", "xet_spaces"):
+                db.execute(f"DELETE FROM {table} WHERE user = ?", (name,))
 
 
 def _digest(token: str) -> str:

@@ -72,6 +72,11 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and not text.endswith(".git") and ".." not in text and "--" not in text
 
 
+def has_repo(db: sqlite3.Connection, key: str) -> bool:
+    """Whether there is a repo of this key, whatever its case, for the holder of the lock."""
+    return db.execute("SELECT 1 FROM repos WHERE key = ?", (key,)).fetchone() is not None
+
+
 def add_repo(db: sqlite3.Connection, repo: RepoRow) -> None:
     """Add a repo unless it is there. A name that a renamed repo left behind is free again."""
     row = (repo.key, repo.private, repo.gated, repo.discussions_disabled, repo.created_at or time.time())
@@ -106,6 +111,11 @@ def finish_move(db: sqlite3.Connection, old: str, new: str) -> None:
         db.execute(f"UPDATE {table} SET repo = ? WHERE repo = ?", (new, old))
     db.execute("UPDATE redirects SET new = ? WHERE new = ?", (new, old))  # names from before stay good
     db.execute("UPDATE redirects SET done = 1 WHERE old = ?", (old,))
+
+
+def drop_move(db: sqlite3.Connection, old: str) -> None:
+    """Forget a move that cannot be any more: the repo is gone, or its new name is taken."""
+    db.execute("DELETE FROM redirects WHERE old = ? AND NOT done", (old,))
 
 
 def unfinished_moves(db: sqlite3.Connection) -> Iterable[tuple[str, str]]:

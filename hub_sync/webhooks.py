@@ -1,6 +1,7 @@
-"""Who wants to be told about what, in SQLite, and the telling, in a thread of its own.
+"""Who wants to be told about what, in SQLite, and the telling, in threads of its own.
 
-A webhook is a hint to look, not a record: what cannot be delivered after a few tries is dropped.
+A webhook is a hint to look, not a record: what cannot be delivered after a few tries is dropped, and so is
+what comes for the same webhook in the next minutes.
 """
 
 from __future__ import annotations
@@ -8,20 +9,25 @@ from __future__ import annotations
 import json
 import queue
 import sqlite3
+import sys
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from hub_sync.database import Database
+from hub_sync.delivering import Network, Refused, post
 from hub_sync.people import People
 from hub_sync.repos import RepoRow
+from hub_sync.texts import from_store
 
 DOMAINS = ("repo", "discussion")
-TRIES, PATIENCE = 3, 10.0  # and seconds to wait for an answer
+TRIES = 3
+REST, LONGEST_REST = 60.0, 86400.0  # seconds after what could not be delivered; twice as long each time
+MOST_RESTING = 10_000  # that are remembered in one line
 LINES = 4  # in which payloads wait
 BACKLOG = 2_500  # payloads in one of them; more are dropped
 
@@ -73,14 +79,16 @@ class Webhooks:
 class Deliveries:
     """Sends payloads, those of one webhook in their order, without anybody waiting for it.
 
-    In several lines, so that an address that does not answer delays few others.
+    In several lines, so that an address that does not answer delays few others. allowed: networks that are
+    not public and that it may send to all the same.
     """
 
-    def __init__(self, webhooks: Webhooks, people: People) -> None:
+    def __init__(self, webhooks: Webhooks, people: People, allowed: Sequence[Network] = ()) -> None:
         self._webhooks, self._people = webhooks, people
         self._waiting = [queue.Queue[tuple[Webhook, bytes]](BACKLOG) for _ in range(LINES)]
         for line in self._waiting:
-            threading.Thread(target=_deliver, args=(line,), daemon=True, name="webhooks").start()
+            deliver = _Line(line, allowed).deliver
+            threading.Thread(target=deliver, daemon=True, name="webhooks").start()
 
     def send(self, repo: RepoRow, payload: Mapping[str, Any]) -> None:
         """Tell everybody who wants to know and may: a private repo's news are for its owner's webhooks."""
@@ -89,30 +97,45 @@ class Deliveries:
             may_know = theirs if not repo.private else theirs & {repo.namespace.lower()}
             if may_know and webhook.wants(repo, payload["event"]["scope"]):
                 whole = {**payload, "webhook": {"id": webhook.id, "version": 3}}
-                line = self._waiting[int(webhook.id, 16) % LINES]
-                if not line.full():
-                    line.put((webhook, json.dumps(whole).encode()))
+                with suppress(queue.Full):
+                    line = self._waiting[int(webhook.id, 16) % LINES]
+                    line.put_nowait((webhook, json.dumps(whole).encode()))
 
 
-def _deliver(line: queue.Queue[tuple[Webhook, bytes]]) -> None:
-    opener = urllib.request.build_opener(_NoRedirect)
-    while True:
-        webhook, body = line.get()
-        headers = {"Content-Type": "application/json", "X-Webhook-Secret": webhook.secret}
+@dataclass(slots=True)
+class _Line:
+    """Payloads one after the other. Nothing that an address does ends it."""
+
+    waiting: queue.Queue[tuple[Webhook, bytes]]
+    allowed: Sequence[Network]
+    resting: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)  # until when, how long
+
+    def deliver(self) -> None:
+        while True:
+            webhook, body = self.waiting.get()
+            who = (webhook.id, webhook.url)
+            until, rest = self.resting.get(who, (0.0, REST / 2))
+            if until > time.monotonic():
+                continue
+            self.resting.pop(who, None)
+            if not self._arrives(webhook, body):
+                rest = min(2 * rest, LONGEST_REST)
+                if len(self.resting) >= MOST_RESTING:
+                    self.resting.clear()
+                self.resting[who] = (time.monotonic() + rest, rest)
+
+    def _arrives(self, webhook: Webhook, body: bytes) -> bool:
         for attempt in range(TRIES):
-            request = urllib.request.Request(webhook.url, data=body, headers=headers, method="POST")
             try:
-                opener.open(request, timeout=PATIENCE).close()
+                post(webhook.url, body, secret=webhook.secret, allowed=self.allowed)
+                return True
+            except Exception as exc:  # whatever it is, the others have to be told
+                problem, is_final = exc, isinstance(exc, Refused | ValueError)
+            if is_final:
                 break
-            except (OSError, ValueError):
-                time.sleep(2.0**attempt)
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A webhook goes where its owner said, and nowhere else."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
+            time.sleep(2.0**attempt)
+        print(f"coldfusion serve: webhook {webhook.id} of {webhook.user}: {problem!r}", file=sys.stderr)
+        return False
 
 
 def new_id() -> str:
@@ -121,6 +144,6 @@ def new_id() -> str:
 
 
 def _webhook(row: sqlite3.Row) -> Webhook:
-    listed = {name: json.loads(row[name]) for name in ("watched", "domains")}
+    listed = {name: from_store(row[name]) for name in ("watched", "domains")}
     known = {name: row[name] for name in ("id", "user", "url", "secret")}
     return Webhook(**known, **listed, disabled=bool(row["disabled"]))

@@ -23,15 +23,18 @@ def caller_of(service: Service, request: Request) -> Person | None:
     return person
 
 
-def repo_of(service: Service, request: Request, params: dict[str, str]) -> RepoRow:
-    """The repo in the path. Raises ApiError: not there, or to be found under another name."""
+def repo_of(service: Service, request: Request, params: dict[str, str], caller: Person | None) -> RepoRow:
+    """The repo in the path. Raises ApiError: not there, or to be found under another name.
+
+    The new name of a private repo is for those who may see it.
+    """
     kinds = params.get("kinds", "").rstrip("/").removesuffix("s")
     key = repo_key(kinds or "model", f"{params['namespace']}/{params['name']}")
     if repo := service.store.repos.find(key):
         return repo
     new = service.store.repos.renamed(key)
     repo = service.store.repos.find(new) if new else None
-    if repo is None:
+    if repo is None or not may_see(caller, repo):
         raise no_repo()
     if request.method in ("GET", "HEAD"):
         raise _moved(request, params, repo)

@@ -81,9 +81,17 @@ class App:
 
     def _enter(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Call:
         caller = self._admit(request) if route.needs is not Need.KEY else None
-        row = repo_of(self.service, request, params) if "namespace" in params else None
+        row = repo_of(self.service, request, params, caller) if "namespace" in params else None
         require(self.service, caller, route.needs, row)
-        return Call(service=self.service, request=request, params=params, caller=caller, row=row, body=body)
+        return Call(
+            service=self.service,
+            request=request,
+            params=params,
+            needs=route.needs,
+            caller=caller,
+            row=row,
+            body=body,
+        )
 
     def _admit(self, request: Request) -> Person | None:
         """Who calls, unless they have called too often. A guess at a token counts against the address."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 
+from coldfusion.errors import writing
 from coldfusion.records import Revision
 from hub_sync.gitrepo import GitRepo, is_ref_name
 from hub_sync.people import Person
 from hub_sync.repos import PREFIXES, RepoRow
-from hub_sync.server.failures import bad_request, no_revision
+from hub_sync.server.access import caller_of, require
+from hub_sync.server.failures import bad_request, no_repo, no_revision
+from hub_sync.server.routing import Need
 from hub_sync.server.service import Service
+from hub_sync.texts import from_outside
 
 MAX_JSON = 4 << 20  # bytes of a body that is read at once
 
@@ -25,6 +31,7 @@ class Call:
     service: Service
     request: Request
     params: dict[str, str]
+    needs: Need
     caller: Person | None
     row: RepoRow | None
     body: bytes = b""
@@ -54,6 +61,22 @@ class Call:
         """The web address of a repo."""
         return f"{self.endpoint}/{PREFIXES[repo.kind]}{repo.id}"
 
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """Hold the store's lock, with the caller, their rights and the repo as they are now. Raises ApiError.
+
+        A request may take as long as its sender likes: whoever was removed in the meantime is nobody.
+        """
+        store = self.service.store
+        with store.database.exclusive() as db, writing(store.root):
+            self.caller = caller_of(self.service, self.request)
+            if self.row:
+                self.row = store.repos.find(self.row.key)
+                if self.row is None:
+                    raise no_repo()
+            require(self.service, self.caller, self.needs, self.row)
+            yield db
+
     def query(self, name: str) -> str | None:
         return self.request.query_params.get(name)
 
@@ -64,7 +87,7 @@ class Call:
     def json(self) -> dict[str, Any]:
         """The body. Raises ApiError."""
         try:
-            found = json.loads(self.body or b"{}")
+            found = from_outside(self.body or b"{}")
         except (ValueError, RecursionError) as exc:
             raise bad_request(f"the body is not JSON: {exc}") from exc
         if not isinstance(found, dict):

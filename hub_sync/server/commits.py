@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from pathlib import Path
 
+from dulwich.objects import ObjectID
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from coldfusion.errors import writing
 from coldfusion.records import Revision
-from hub_sync.discussions import Discussion, add_discussion, add_event
+from hub_sync.discussions import Discussion, add_discussion, add_event, count_events
 from hub_sync.gitrepo import is_ref_name
 from hub_sync.history import is_reached
 from hub_sync.server.access import may_write, require_write
@@ -21,8 +22,11 @@ from hub_sync.server.operations import Changes, laid_over, read_changes
 from hub_sync.server.preupload import check_pull_request_size
 from hub_sync.server.receiving import drain, receive
 from hub_sync.server.routing import Need, Route
+from hub_sync.texts import is_text
 
+MOST_FOLDERS = 10_000  # that one commit may write to; each is a file of its own on the disk
 MAX_BODY = 1 << 29  # bytes: the small files of one commit in base64, on the disk
+MOST_EVENTS = 1000  # of one discussion, from others than the repo's writers
 
 
 async def commit(call: Call) -> Response:
@@ -34,7 +38,20 @@ async def commit(call: Call) -> Response:
         raise
     with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_BODY)
-        return await run_in_threadpool(lambda: _commit(call, read_changes(call, incoming.path)))
+        return await run_in_threadpool(lambda: _commit(call, _read(call, incoming.path)))
+
+
+def _read(call: Call, body: Path) -> Changes:
+    changes = read_changes(call, body)
+    if not is_text(changes.message):
+        raise bad_request("the summary or the description of the commit cannot be written as UTF-8")
+    folders = set[str]()
+    for path in changes.files:
+        parts = path.split("/")
+        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
+        if len(folders) > MOST_FOLDERS:
+            raise bad_request(f"a commit writes to {MOST_FOLDERS:,} folders at most")
+    return changes
 
 
 def _check_rights(call: Call) -> None:
@@ -62,15 +79,52 @@ def require_open_for_discussion(call: Call) -> None:
         raise forbidden(f"discussions and pull requests are disabled for {call.repo.id}")
 
 
+def require_calm(call: Call, db: sqlite3.Connection, about: Discussion) -> None:
+    """A discussion is read as a whole, so only those who may close it have the last word. Raises ApiError."""
+    if count_events(db, about) >= MOST_EVENTS and not may_write(call.caller, call.repo):
+        raise forbidden(
+            f"#{about.number} has {MOST_EVENTS} comments and changes, which is enough for one discussion"
+        )
+
+
+class _Trees:
+    """The folders that a commit makes, by what it is laid over: written once, and before the lock is held."""
+
+    def __init__(self, call: Call, changes: Changes) -> None:
+        self._call, self.changes = call, changes
+        self._written: dict[Revision, ObjectID] = {}
+
+    def over(self, base: Revision) -> ObjectID:
+        """Raises ApiError where the changes are none that can be made there."""
+        git = self._call.git
+        if base not in self._written:
+            self._written[base] = git.add_tree(laid_over(self._call, git.files(base), self.changes))
+        return self._written[base]
+
+    def prepare(self, head: Revision | None) -> None:
+        """For where the branch is now. If it moves before we hold the lock, little is lost."""
+        parent, git = self.changes.parent, self._call.git
+        if self._call.flag("create_pr") and parent is not None:
+            start = git.expand(parent)
+            is_good = start is not None and _is_published(self._call, start)
+        else:
+            start, is_good = head, head is not None and (parent is None or _is(parent, head))
+        if start and is_good:
+            self.over(start)
+
+
 def _commit(call: Call, changes: Changes) -> Response:
     ref, store = _target(call), call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    trees = _Trees(call, changes)
+    trees.prepare(call.git.ref(ref))
+    with call.alone() as db:
+        _check_rights(call)  # once more: the body may have taken hours
         head = call.git.ref(ref)
         if head is None:
             raise no_revision(call.params["revision"])
         _check_blobs(call, changes)
         act = _open if call.flag("create_pr") else _advance
-        about, new = act(call, db, changes, ref, head)
+        about, new = act(call, db, trees, ref, head)
         for sha256 in changes.pointed_at:
             mine = "DELETE FROM uploads WHERE sha256 = ? AND user = ?"
             db.execute(mine, (sha256, call.person.name))
@@ -87,19 +141,18 @@ def _commit(call: Call, changes: Changes) -> Response:
 
 
 def _advance(
-    call: Call, db: sqlite3.Connection, changes: Changes, ref: str, head: Revision
+    call: Call, db: sqlite3.Connection, trees: _Trees, ref: str, head: Revision
 ) -> tuple[Discussion | None, Revision]:
     """One more commit on a branch or a pull request."""
+    changes = trees.changes
     if changes.parent is not None and not _is(changes.parent, head):
         raise ApiError(412, STALE)
-    files = call.git.files(head)
-    new = call.git.commit(
-        laid_over(call, files, changes), parents=[head], message=changes.message, author=call.person.name
-    )
+    new = call.git.commit(trees.over(head), parents=[head], message=changes.message, author=call.person.name)
     about = None
     if ref.startswith("refs/pr/"):
         about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
         _require_open(about)  # once more, under the lock
+        require_calm(call, db, about)
         check_pull_request_size(call, sum(_new_blobs(call, new, about).values()))
         add_event(db, about, "commit", author=call.person.name, data={"subject": changes.summary, "oid": new})
     call.git.move(ref, old=head, new=new)
@@ -107,17 +160,16 @@ def _advance(
 
 
 def _open(
-    call: Call, db: sqlite3.Connection, changes: Changes, base: str, head: Revision
+    call: Call, db: sqlite3.Connection, trees: _Trees, base: str, head: Revision
 ) -> tuple[Discussion | None, Revision]:
     """A new pull request, open at once, from the parent that the client names."""
+    changes = trees.changes
     parent = head if changes.parent is None else call.git.expand(changes.parent)
     if parent is None or not _is_published(call, parent):
         raise no_revision(str(changes.parent))
     check_pull_request_size(call, sum(changes.pointed_at.values()))
-    files, person = call.git.files(parent), call.person.name
-    new = call.git.commit(
-        laid_over(call, files, changes), parents=[parent], message=changes.message, author=person
-    )
+    person = call.person.name
+    new = call.git.commit(trees.over(parent), parents=[parent], message=changes.message, author=person)
     number = call.service.store.free_number(db, call.repo.key)
     about = Discussion(
         repo=call.repo.key,

@@ -17,7 +17,7 @@ from hub_sync.discussions import Discussion, Event, add_discussion, add_event, s
 from hub_sync.gitrepo import MAIN
 from hub_sync.server.access import may_write
 from hub_sync.server.call import Call
-from hub_sync.server.commits import require_open_for_discussion
+from hub_sync.server.commits import require_calm, require_open_for_discussion
 from hub_sync.server.events import tell_discussion
 from hub_sync.server.failures import bad_request, forbidden, unknown
 from hub_sync.server.pulls import changes_of
@@ -25,6 +25,7 @@ from hub_sync.server.routing import Need, Route
 from hub_sync.server.wire import when
 
 PAGE = 50
+VERSIONS = 10  # of a comment before it was edited, the last ones
 
 
 def listing(call: Call) -> Response:
@@ -55,7 +56,6 @@ def details(call: Call) -> Response:
 
 def create(call: Call) -> Response:
     """Open a discussion, or a pull request without changes yet: a draft."""
-    require_open_for_discussion(call)
     title = call.text("title").strip()
     if not 3 <= len(title) <= 200:
         raise bad_request("a title has 3 to 200 characters")
@@ -64,7 +64,8 @@ def create(call: Call) -> Response:
         call.json().get("pullRequest") is True,
     )
     store = call.service.store
-    with store.database.exclusive() as db:
+    with call.alone() as db:
+        require_open_for_discussion(call)
         about = Discussion(
             repo=call.repo.key,
             number=store.free_number(db, call.repo.key),
@@ -86,6 +87,7 @@ def create(call: Call) -> Response:
 def comment(call: Call) -> Response:
     text = call.text("comment", least=1)
     with changing(call) as (db, about):
+        require_calm(call, db, about)
         event = add_event(db, about, "comment", author=call.person.name, data={"text": text})
     tell_discussion(call, about, "create", event)
     return JSONResponse({"newMessage": event_json(event)}, status_code=201)
@@ -103,6 +105,7 @@ def status(call: Call) -> Response:
         if about.status == wanted:
             event = _last_status(call, about)
         else:
+            require_calm(call, db, about)
             if about.is_pull_request and wanted == "open" and call.git.ref(f"refs/pr/{about.number}") is None:
                 raise bad_request(f"the ref of pull request #{about.number} was deleted: open another one")
             if said:
@@ -119,13 +122,14 @@ def title(call: Call) -> Response:
         raise bad_request("a title has 3 to 200 characters")
     with changing(call) as (db, about):
         _require_author_or_writer(call, about)
+        require_calm(call, db, about)
         event = set_title(db, about, new, author=call.person.name)
     tell_discussion(call, replace(about, title=new), "update")
     return JSONResponse({"newTitle": event_json(event)})
 
 
 def edit(call: Call) -> Response:
-    """Only its author changes a comment; what it said before is kept."""
+    """Only its author changes a comment; what it said in the last versions before is kept."""
     text = call.text("content", least=1)
 
     def change(event: Event) -> dict[str, Any]:
@@ -133,7 +137,9 @@ def edit(call: Call) -> Response:
             raise forbidden(f"this comment is {event.author}'s to edit, unless it is hidden")
         before = {"text": event.data["text"], "at": event.data.get("at", event.created_at)}
         history = [*event.data.get("history", []), before]
-        return {**event.data, "text": text, "history": history, "at": time.time()}
+        edits = event.data.get("edits", len(history) - 1) + 1
+        kept = {"text": text, "history": history[-VERSIONS:], "edits": edits, "at": time.time()}
+        return {**event.data, **kept}
 
     return _change_comment(call, change)
 
@@ -152,7 +158,7 @@ def hide(call: Call) -> Response:
 @contextmanager
 def changing(call: Call) -> Iterator[tuple[sqlite3.Connection, Discussion]]:
     """The discussion in the path, while nobody else changes it."""
-    with call.service.store.database.exclusive() as db:
+    with call.alone() as db:
         yield db, _about(call)
 
 
@@ -181,7 +187,7 @@ def _comment_json(event: Event) -> dict[str, Any]:
         "hidden": bool(event.data.get("hidden")),
         "latest": version(event.data["text"], event.data.get("at", event.created_at)),
         "history": [version(old["text"], old["at"]) for old in history],
-        "numEdits": len(history),
+        "numEdits": event.data.get("edits", len(history)),
     }
 
 

@@ -1,4 +1,8 @@
-"""What webhooks are told: one payload for each thing that happens."""
+"""What webhooks are told: one payload for each thing that happens.
+
+Its links begin with this Hub's own address, not with what the sender of a request called it: those who follow
+them did not send it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any
 from coldfusion.records import Revision
 from hub_sync.discussions import Discussion, Event
 from hub_sync.gitrepo import MAIN
-from hub_sync.repos import RepoRow
+from hub_sync.repos import PREFIXES, RepoRow
 from hub_sync.server.call import Call
 
 Moved = tuple[str, Revision | None, Revision | None]  # a ref, where it was, where it is
@@ -35,13 +39,13 @@ def tell(
 def tell_discussion(call: Call, about: Discussion, action: str, comment: Event | None = None) -> None:
     """Something happened in a discussion or a pull request."""
     payload = _payload(call, call.repo, action, "discussion.comment" if comment else "discussion")
-    address = f"{call.url(call.repo)}/discussions/{about.number}"
+    web, api = (f"{link}/discussions/{about.number}" for link in _links(call, call.repo).values())
     payload["discussion"] = {
         "id": f"{about.repo}#{about.number}",
         "num": about.number,
         "title": about.title,
         "author": {"id": about.author},
-        "url": {"web": address, "api": _api(call, call.repo) + f"/discussions/{about.number}"},
+        "url": {"web": web, "api": api},
         "status": about.status,
         "isPullRequest": about.is_pull_request,
     }
@@ -53,7 +57,7 @@ def tell_discussion(call: Call, about: Discussion, action: str, comment: Event |
             "author": {"id": comment.author},
             "hidden": False,
             "content": comment.data["text"],
-            "url": {"web": f"{address}#{comment.id:024x}"},
+            "url": {"web": f"{web}#{comment.id:024x}"},
         }
     call.service.deliveries.send(call.repo, payload)
 
@@ -69,10 +73,11 @@ def _payload(call: Call, repo: RepoRow, action: str, scope: str) -> dict[str, An
             "owner": {"id": repo.namespace},
             "private": repo.private,
             "headSha": head,
-            "url": {"web": call.url(repo), "api": _api(call, repo)},
+            "url": _links(call, repo),
         },
     }
 
 
-def _api(call: Call, repo: RepoRow) -> str:
-    return f"{call.endpoint}/api/{repo.kind}s/{repo.id}"
+def _links(call: Call, repo: RepoRow) -> dict[str, str]:
+    here = call.service.public_url
+    return {"web": f"{here}/{PREFIXES[repo.kind]}{repo.id}", "api": f"{here}/api/{repo.kind}s/{repo.id}"}

@@ -12,6 +12,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from coldfusion.errors import ColdFusionError, HubError, NotOnHub, StaleParent, StorageError
+from hub_sync.texts import mended
 
 STALE = "The branch was updated since you opened this page. Please refresh and try again."
 
@@ -92,7 +93,9 @@ def response_of(error: ApiError) -> Response:
     headers = {**error.headers, "X-Error-Message": _header_value(error.message)}
     if error.code:
         headers["X-Error-Code"] = error.code
-    return JSONResponse({"error": error.message, **error.body}, status_code=error.status, headers=headers)
+    return JSONResponse(
+        {"error": mended(error.message), **error.body}, status_code=error.status, headers=headers
+    )
 
 
 def request_id(headers: Mapping[str, str]) -> str:

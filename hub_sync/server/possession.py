@@ -43,6 +43,14 @@ def note_upload(service: Service, sha256: str, user: str, size: int) -> None:
         db.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", (sha256, user, size, time.time()))
 
 
+def was_sent(service: Service, sha256: str, user: str, size: int) -> bool:
+    """Whether somebody sent this file and has not committed it yet."""
+    query = "SELECT 1 FROM uploads WHERE sha256 = ? AND user = ? AND size = ?"
+    with service.store.database.connection() as db:
+        found = db.execute(query, (sha256, user, size)).fetchone()
+    return found is not None and service.store.blobs.has(sha256)
+
+
 def room_of(call: Call) -> int:
     """The bytes that the caller may upload and not commit: for those who may only open pull requests, one."""
     if may_write(call.caller, call.repo):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from dulwich.objects import ObjectID
 from starlette.responses import JSONResponse, Response
 
-from coldfusion.errors import NotOnHub, writing
+from coldfusion.errors import NotOnHub
+from coldfusion.records import Revision
 from hub_sync.differences import diff
-from hub_sync.discussions import Discussion, add_event, set_status
+from hub_sync.discussions import Discussion, add_event, set_merged
 from hub_sync.gitrepo import MAIN
 from hub_sync.history import merge_base
 from hub_sync.merging import merge as merged
@@ -36,9 +38,12 @@ def changes_of(call: Call, about: Discussion, *, with_diff: bool) -> dict[str, A
 
 def merge(call: Call) -> Response:
     """Bring an open pull request into its base."""
-    said = call.text("comment", default="")
-    store = call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    said, ahead = call.text("comment", default=""), dict[tuple[Revision, Revision], _Attempt]()
+    about = _about(call)
+    ours, theirs = call.git.ref(about.base or MAIN), call.git.ref(f"refs/pr/{about.number}")
+    if about.status == "open" and ours and theirs:
+        ahead[ours, theirs] = _attempt(call, ours, theirs)  # so that nobody waits for it, if nothing moves
+    with call.alone() as db:
         about = _about(call)
         base = about.base or MAIN
         ours, theirs = call.git.ref(base), call.git.ref(f"refs/pr/{about.number}")
@@ -48,34 +53,43 @@ def merge(call: Call) -> Response:
             )
         if ours is None or theirs is None:
             raise bad_request(f"the branch or the ref of pull request #{about.number} is gone")
-        result = merged(call.git, ours, theirs)
-        if result.conflicts:
+        result = ahead.get((ours, theirs)) or _attempt(call, ours, theirs)
+        if result.tree is None:
             raise conflict(f"pull request #{about.number} conflicts in {', '.join(result.conflicts[:5])}")
         new = call.git.commit(
-            result.files,
+            result.tree,
             parents=[ours, theirs],
             message=f"{about.title} (#{about.number})",
             author=call.person.name,
         )
         if said:
             add_event(db, about, "comment", author=call.person.name, data={"text": said})
-        set_status(db, about, "merged", author=call.person.name)
-        where = "WHERE repo = ? AND number = ?"
-        db.execute(f"UPDATE pull_requests SET merge_commit = ? {where}", (new, about.repo, about.number))
+        set_merged(db, about, new, author=call.person.name)
         call.git.move(base, old=ours, new=new)
     tell(call, call.repo, "update", "repo.content", moved=[(base, ours, new)])
     tell_discussion(call, replace(about, status="merged", merge_commit=new), "update")
     return JSONResponse({"mergeCommitId": new})
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    conflicts: tuple[str, ...]
+    tree: ObjectID | None  # None where there are conflicts
+
+
+def _attempt(call: Call, ours: Revision, theirs: Revision) -> _Attempt:
+    """Merge as far as it goes without a lock: up to the folders."""
+    found = merged(call.git, ours, theirs)
+    return _Attempt(found.conflicts, None if found.conflicts else call.git.add_tree(found.files))
+
+
 def delete_ref(call: Call) -> Response:
     """Delete the ref of a pull request that is over; what only it held is freed."""
-    store = call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    with call.alone() as db:
         about, ref = _about(call), f"refs/pr/{call.params['number']}"
         if about.is_open:
             raise bad_request(f"pull request #{about.number} is {about.status}: close it first")
-        head = store.drop(db, call.repo.key, ref)
+        head = call.service.store.drop(db, call.repo.key, ref)
         if head is None:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, None)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from coldfusion.errors import writing
 from coldfusion.records import Revision
 from hub_sync.gitrepo import MAIN, is_ref_name
 from hub_sync.server.call import Call
@@ -46,12 +45,12 @@ def super_squash(call: Call) -> Response:
     ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
     message = call.text("message", default=f"Super-squash branch '{branch}'")
     store = call.service.store
-    with store.database.exclusive() as db, writing(store.root):
+    with call.alone() as db:
         head = call.git.ref(ref) if is_ref_name(ref) else None
         if head is None:
             raise no_revision(branch)
-        files = call.git.files(head)
-        new = call.git.commit(files, parents=[], message=message, author=call.person.name)
+        tree = call.git.facts(head).tree
+        new = call.git.commit(tree, parents=[], message=message, author=call.person.name)
         call.git.move(ref, old=head, new=new)
         store.collect(db, store.reach.of_heads(call.repo.key, [head]))
     tell(call, call.repo, "update", "repo.content", moved=[(ref, head, new)])
@@ -62,7 +61,7 @@ def _create(call: Call, prefix: str, name: str, target: Revision) -> None:
     ref = prefix + name
     if not is_ref_name(ref) or name.startswith("refs/"):
         raise bad_request(f"Invalid reference name: {name!r}")
-    with call.service.store.database.exclusive():
+    with call.alone():
         if call.git.ref(ref):
             raise conflict(f"Reference {ref} already exists")
         if any(call.git.ref(f"{prefix}{upper}") for upper in _above(name)) or any(call.git.refs(f"{ref}/")):
@@ -73,7 +72,7 @@ def _create(call: Call, prefix: str, name: str, target: Revision) -> None:
 
 def _delete(call: Call, ref: str) -> None:
     store = call.service.store
-    with store.database.exclusive() as db:
+    with call.alone() as db:
         head = call.git.ref(ref) if is_ref_name(ref) else None
         if head is None:
             raise ApiError(404, f"Invalid rev id: {ref}", code="RevisionNotFound")

@@ -78,17 +78,18 @@ def move(call: Call) -> Response:
 
 def settings(call: Call) -> Response:
     """Who may see it."""
-    body, row = call.json(), call.repo
-    gated = body.get("gated", row.gated or False)
-    if gated not in ("auto", "manual", False):
-        raise bad_request(f"gated is 'auto', 'manual' or false, not {gated!r}")
-    row = replace(
-        row,
-        private=_is_private(body, default=row.private),
-        gated=gated or "",
-        discussions_disabled=bool(body.get("discussionsDisabled", row.discussions_disabled)),
-    )
-    with call.service.store.database.exclusive() as db:
+    body = call.json()
+    with call.alone() as db:
+        row = call.repo
+        gated = body.get("gated", row.gated or False)
+        if gated not in ("auto", "manual", False):
+            raise bad_request(f"gated is 'auto', 'manual' or false, not {gated!r}")
+        row = replace(
+            row,
+            private=_is_private(body, default=row.private),
+            gated=gated or "",
+            discussions_disabled=bool(body.get("discussionsDisabled", row.discussions_disabled)),
+        )
         update_repo(db, row)
     tell(call, row, "update", "repo.config")
     return JSONResponse({"private": row.private, "gated": row.gated or False})

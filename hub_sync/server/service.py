@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from hub_sync.delivering import Network
 from hub_sync.gates import Gates
 from hub_sync.people import People
 from hub_sync.server.limits import Limiter
@@ -21,6 +22,8 @@ class Settings:
     max_pull_request_bytes: int = 50_000_000_000  # of all large files in one pull request
     rate_limit: int = 10_000  # API requests of one caller in a window; 0 is no limit
     rate_window: int = 300  # seconds
+    webhooks_to: tuple[Network, ...] = ()  # networks that are not public and that webhooks may lead to
+    public_url: str = ""  # what people call this Hub; without it the address that it listens on
 
 
 class Service:
@@ -30,8 +33,9 @@ class Service:
         self.store, self.settings = store, settings
         self.people, self.gates = People(store.database), Gates(store.database)
         self.webhooks = Webhooks(store.database)
-        self.deliveries = Deliveries(self.webhooks, self.people)
-        self.signer = Signer(_key(store))
+        self.deliveries = Deliveries(self.webhooks, self.people, settings.webhooks_to)
+        self.public_url = settings.public_url.rstrip("/")
+        self.signer = Signer(_key(store), self.people.since)
         self.limiter = Limiter(settings.rate_limit, settings.rate_window)
 
 

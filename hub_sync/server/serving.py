@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,8 +28,9 @@ LINE = 128  # connections that may wait to be accepted
 def serve(root: Path, *, host: str, port: int, tls: tuple[Path, Path] | None, settings: Settings) -> None:
     """Serve the store in a folder until SIGTERM or SIGINT. Raises ConfigError where it cannot start."""
     store = Store(root)
+    service = Service(store, settings)
     config = uvicorn.Config(
-        App(Service(store, settings)),
+        App(service),
         http=Protocol,
         lifespan="off",
         ws="none",
@@ -45,6 +47,7 @@ def serve(root: Path, *, host: str, port: int, tls: tuple[Path, Path] | None, se
         raise ConfigError(f"cannot serve https with {tls and tls[0]} and {tls and tls[1]}: {exc}") from exc
     listener = _listen(host, port)
     address = f"{'https' if tls else 'http'}://{_shown(host)}:{listener.getsockname()[1]}"
+    service.public_url = service.public_url or address
     threading.Thread(target=_sweep, args=(store,), daemon=True, name="sweeper").start()
     print(f"coldfusion serve: {root} is at {address} (HF_ENDPOINT={address}); stop with Ctrl-C", flush=True)
     _Server(config).run(sockets=[listener])
@@ -70,6 +73,9 @@ def _sweep(store: Store) -> None:
             store.sweep()
         except ColdFusionError as exc:
             print(f"coldfusion serve: sweeping failed: {exc}", file=sys.stderr)
+        except Exception:  # whatever it was, the next sweep has to come
+            print("coldfusion serve: sweeping failed:", file=sys.stderr)
+            traceback.print_exc()
         threading.Event().wait(SWEEP_EVERY)
 
 

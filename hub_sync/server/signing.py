@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from hub_sync.server.failures import ApiError
@@ -15,14 +16,19 @@ LIFE = 24 * 3600  # seconds that a signed statement is good for
 
 
 class Signer:
-    """Signs statements and reads them back."""
+    """Signs statements and reads them back.
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    since: when a user came here, None for those who are not here. Whoever is removed takes along what was
+    signed for them, also when somebody of their name comes later.
+    """
+
+    def __init__(self, key: bytes, since: Callable[[str], float | None]) -> None:
+        self._key, self._since = key, since
 
     def sign(self, purpose: str, **facts: str | int) -> str:
-        """A text that only this Hub can make, good for one purpose and for a while."""
-        whole = {**facts, "for": purpose, "until": int(time.time()) + LIFE}
+        """A text that only this Hub can make, good for one purpose, for a while, and for facts["user"]."""
+        since, until = self._since(str(facts["user"])), int(time.time()) + LIFE
+        whole = {**facts, "since": since, "for": purpose, "until": until}
         body = (
             base64.urlsafe_b64encode(json.dumps(whole, separators=(",", ":")).encode()).decode().rstrip("=")
         )
@@ -36,6 +42,9 @@ class Signer:
         facts: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         if facts["for"] != purpose or facts["until"] < time.time():
             raise ApiError(403, "This address is not good any more: start the upload again")
+        since = self._since(facts["user"])
+        if since is None or since != facts.get("since"):
+            raise ApiError(403, f"{facts['user']}, for whom this address was signed, is not here any more")
         return facts
 
     def _mac(self, body: str) -> str:

@@ -18,7 +18,7 @@ from coldfusion.errors import writing
 from hub_sync.blobs import Incoming
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, bad_request, unknown, unprocessable
-from hub_sync.server.possession import Possession, note_upload, require_room
+from hub_sync.server.possession import Possession, note_upload, require_room, was_sent
 from hub_sync.server.preupload import size_of
 from hub_sync.server.receiving import announced, receive
 from hub_sync.server.routing import Need, Route
@@ -108,7 +108,7 @@ def complete(call: Call) -> Response:
     facts = _facts(call, "complete")
     path = _partial(call, facts)
     if not path.exists():
-        if call.service.store.blobs.has(facts["oid"]):
+        if was_sent(call.service, facts["oid"], facts["user"], facts["size"]):
             return JSONResponse({})  # the answer to the first request got lost
         raise unknown("this upload")
     with path.open("rb") as parts, writing(call.service.store.root):
@@ -121,9 +121,9 @@ def complete(call: Call) -> Response:
 
 
 def verify(call: Call) -> Response:
-    """Whether the file arrived."""
-    facts, blobs = _facts(call, "verify"), call.service.store.blobs
-    if not blobs.has(facts["oid"]) or blobs.path(facts["oid"]).stat().st_size != facts["size"]:
+    """Whether the file arrived from them: what others sent is not theirs to know of."""
+    facts = _facts(call, "verify")
+    if not was_sent(call.service, facts["oid"], facts["user"], facts["size"]):
         raise unknown(f"file {facts['oid']}")
     return JSONResponse({})
 

@@ -17,7 +17,7 @@ from hub_sync.rewriting import rewrite_without
 
 @pytest.fixture
 def git(tmp_path: Path) -> GitRepo:
-    return GitRepo(tmp_path / "repo.git")
+    return GitRepo.make(tmp_path / "repo.git")
 
 
 def commit(git: GitRepo, files: Mapping[str, str], *parents: Revision, at: int = 0) -> Revision:
@@ -101,7 +101,7 @@ def test_rewriting_takes_a_large_file_out_of_all_history_and_nothing_else(git: G
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "a/", "..", "a/../b", ".git", "a/.Git", "a\\b", "a\nb", "x" * 1025]
+    "path", ["", "/", "a/", "..", "a/../b", ".git", "a/.Git", "a\\b", "a\nb", "x" * 1025, "/".join("a" * 33)]
 )
 def test_paths_that_are_refused(path: str) -> None:
     with pytest.raises(HubError, match="cannot be on the Hub"):

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from coldfusion.errors import StorageError
+from coldfusion.errors import NotOnHub, StorageError
+from coldfusion.records import Revision
 from hub_sync.blobs import ABANDONED
-from hub_sync.gitrepo import MAIN
+from hub_sync.gitrepo import MAIN, GitRepo
 from hub_sync.local import LocalHub
 from hub_sync.pointers import Pointer
-from hub_sync.repos import RepoRow
+from hub_sync.repos import RepoRow, start_move
 from hub_sync.store import Store
 
 
@@ -61,12 +62,46 @@ def test_what_is_not_quite_a_pointer_is_none(text: str) -> None:
     assert Pointer.decode(text.encode()) is None
 
 
-def test_creating_takes_over_what_a_crash_left_and_refuses_what_is_there(tmp_path: Path) -> None:
+def test_creating_begins_afresh_where_a_crash_left_something_and_refuses_what_is_there(
+    tmp_path: Path,
+) -> None:
     store, row = Store(tmp_path), RepoRow(key="lab/new", private=True)
-    store.git("lab/new")
+    GitRepo.make(tmp_path / "repos" / "lab" / "new.git").move(MAIN, old=None, new=Revision("1" * 40))
     assert store.create(row, files={"a": b"1"}, author="alice")
-    assert store.git("lab/new").ref(MAIN) and store.repos.find("LAB/NEW") is not None
+    head = store.git("lab/new").ref(MAIN)
+    assert head and list(store.git("lab/new").files(head)) == ["a"]
+    assert store.repos.find("LAB/NEW") is not None
     assert not store.create(row, files={}, author="bob")
+
+
+def test_looking_for_a_repo_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create(RepoRow(key="lab/old"), files={"a": b"1"}, author="alice")
+    assert store.move("lab/old", "lab/new")
+    with pytest.raises(NotOnHub):
+        store.git("lab/old")
+    assert store.move("lab/new", "lab/old")
+
+
+def test_a_move_takes_the_place_of_a_folder_without_a_row(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.create(RepoRow(key="lab/old"), files={"a": b"1"}, author="alice")
+    GitRepo.make(tmp_path / "repos" / "lab" / "new.git")
+    assert store.move("lab/old", "lab/new")
+    head = store.git("lab/new").ref(MAIN)
+    assert head and list(store.git("lab/new").files(head)) == ["a"]
+
+
+def test_a_name_that_was_announced_and_taken_meanwhile_stays_with_who_has_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("old", "new"):
+        store.create(RepoRow(key=f"lab/{name}"), files={name: b"1"}, author="alice")
+    with store.database.exclusive() as db:
+        start_move(db, "lab/old", "lab/new")
+    found = Store(tmp_path)
+    for name in ("old", "new"):
+        head = found.git(f"lab/{name}").ref(MAIN)
+        assert head and list(found.git(f"lab/{name}").files(head)) == [name]
 
 
 def test_sweeping_frees_what_is_old_and_reached_by_nothing(tmp_path: Path, file: Path) -> None:
@@ -79,11 +114,9 @@ def test_sweeping_frees_what_is_old_and_reached_by_nothing(tmp_path: Path, file:
     day_before = time.time() - ABANDONED - 60
     for path in (store.blobs.path(old), hub.fetch("kept.safetensors", at=revision)):
         os.utime(path, (day_before, day_before))
-    (tmp_path / "repos" / "deleted-1").mkdir()
     store.sweep()
     assert not store.blobs.has(old) and store.blobs.has(young)
     assert hub.fetch("kept.safetensors", at=revision).read_bytes() == b"tensor"
-    assert not (tmp_path / "repos" / "deleted-1").exists()
 
 
 def test_what_somebody_is_about_to_commit_is_not_collected(tmp_path: Path, file: Path) -> None:

@@ -29,7 +29,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     root = tmp_path_factory.mktemp("hub") / "store"
     populate(root)
-    with in_process(root) as (found, _):
+    with in_process(root, "--webhooks-to", "127.0.0.1") as (found, _):
         yield found
 
 

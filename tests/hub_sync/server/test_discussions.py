@@ -3,7 +3,8 @@
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from hub_sync.discussions import Discussion, add_discussion
+from hub_sync.discussions import Discussion, add_discussion, add_event
+from hub_sync.server.commits import MOST_EVENTS
 from hub_sync.store import Store
 from tests.hub_sync.served import Hub, add
 
@@ -80,6 +81,34 @@ def test_comments_are_edited_by_their_authors_and_hidden_by_writers(hub: Hub) ->
     with pytest.warns(UserWarning, match="irreversible"):
         assert hub.api().hide_discussion_comment(repo, number, said.id).hidden
     assert "two" not in str(hub.api().get_discussion_details(repo, number).events)
+
+
+def test_of_many_edits_the_last_ten_versions_are_kept(hub: Hub) -> None:
+    repo, bob = hub.new_repo(), hub.api("bob")
+    number = propose(hub, repo)
+    said = bob.comment_discussion(repo, number, "0")
+    for version in range(1, 14):
+        edited = bob.edit_discussion_comment(repo, number, said.id, str(version))
+    assert (edited.content, edited._event["data"]["numEdits"]) == ("13", 13)
+    assert [old["raw"] for old in edited.edit_history] == [str(version) for version in range(3, 13)]
+
+
+def test_a_discussion_has_so_many_comments_and_then_only_writers_go_on(hub: Hub) -> None:
+    repo, bob = hub.new_repo(), hub.api("bob")
+    number = propose(hub, repo)
+    with Store(hub.root).database.exclusive() as db:
+        about = Store(hub.root).discussions.get(repo, number)
+        for _ in range(MOST_EVENTS):
+            add_event(db, about, "comment", author="bob", data={"text": "and another thing"})
+    for call in (
+        lambda: bob.comment_discussion(repo, number, "more"),
+        lambda: bob.rename_discussion(repo, number, new_title="more"),
+        lambda: bob.change_discussion_status(repo, number, "closed"),
+        lambda: bob.create_commit(repo, [add("a", b"a")], commit_message="m", revision=f"refs/pr/{number}"),
+    ):
+        with pytest.raises(HfHubHTTPError, match="enough for one discussion"):
+            call()
+    assert hub.api().change_discussion_status(repo, number, "closed", comment="enough").new_status == "closed"
 
 
 def test_a_title_is_changed_by_author_or_writer(hub: Hub) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from huggingface_hub import WebhookPayload
+from huggingface_hub import HfApi, WebhookPayload
 from huggingface_hub.errors import HfHubHTTPError
 
+from hub_sync.people import People, Person
+from hub_sync.store import Store
 from tests.hub_sync.served import Hub, add
 
 Told = queue.Queue[tuple[str, WebhookPayload]]
@@ -80,6 +82,74 @@ def test_webhooks_are_ones_own(hub: Hub) -> None:
     for url in ("file:///etc/passwd", "ftp://a", "x" * 3000):
         with pytest.raises(HfHubHTTPError, match="no http"):
             hub.api().create_webhook(url=url, watched=[])
-    with pytest.raises(HfHubHTTPError, match="may write"):
-        hub.api("carol").create_webhook(url="http://127.0.0.1:9/x", watched=[])
     hub.api().delete_webhook(hook.id)
+
+
+def test_a_token_that_may_only_read_neither_sees_nor_changes_webhooks(hub: Hub) -> None:
+    token = "hf_token_of_alice_that_reads"
+    reading = Person(name="alice", fullname="", role="read", orgs=())
+    People(Store(hub.root).database).add(reading, token)
+    hook = hub.api().create_webhook(url="http://example.com/x", watched=[], secret="psst")
+    api = HfApi(endpoint=hub.endpoint, token=token)
+    for call in (
+        lambda: api.create_webhook(url="http://example.com/x", watched=[]),
+        lambda: api.list_webhooks(),
+        lambda: api.get_webhook(hook.id),
+        lambda: api.update_webhook(hook.id, url="http://example.org/theirs"),
+        lambda: api.disable_webhook(hook.id),
+        lambda: api.delete_webhook(hook.id),
+    ):
+        with pytest.raises(HfHubHTTPError, match="may write") as error:
+            call()
+        assert error.value.response.status_code == 403
+    hub.api().delete_webhook(hook.id)
+
+
+def test_a_secret_is_not_shown_again_and_stays_what_it_is(hub: Hub, listener: tuple[str, Told]) -> None:
+    (address, told), api = listener, hub.api()
+    watched = [{"type": "user", "name": "alice"}]
+    hook = api.create_webhook(url=address, watched=watched, domains=["repo"], secret="psst")
+    shown = [hook, api.get_webhook(hook.id), *api.list_webhooks()]
+    shown.append(api.update_webhook(hook.id, watched=watched, secret=hook.secret))
+    assert {h.secret for h in shown if h.id == hook.id} == {"********"}
+    hub.new_repo()
+    assert told.get(timeout=10)[0] == "psst"
+    api.delete_webhook(hook.id)
+
+
+def test_links_do_not_lead_where_the_sender_of_a_request_wants(hub: Hub, listener: tuple[str, Told]) -> None:
+    (address, told), repo = listener, hub.new_repo()
+    watched = [{"type": "model", "name": repo}]
+    hook = hub.api().create_webhook(url=address, watched=watched, domains=["discussion"])
+    with hub.http("bob") as http:
+        body = {"title": "a question", "description": ""}
+        headers = {"Host": "evil.example"}
+        assert http.post(f"/api/models/{repo}/discussions", json=body, headers=headers).status_code == 200
+    _, payload = told.get(timeout=10)
+    assert (
+        payload.discussion is not None
+        and payload.discussion.url.web == f"{hub.endpoint}/{repo}/discussions/1"
+    )
+    assert payload.repo.url.web == f"{hub.endpoint}/{repo}" and "evil" not in str(payload)
+    hub.api().delete_webhook(hook.id)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"url": "http://["},
+        {"url": "http://127.0.0.1:9/a b"},
+        {"url": None},
+        {"watched": [{"type": "user", "name": "x" * 201}]},
+        {"watched": [{"type": "user", "name": "x"}] * 101},
+        {"watched": [{"name": "x"}]},
+        {"domains": [[]]},
+    ],
+)
+def test_webhooks_that_cannot_be(hub: Hub, odd: dict[str, object]) -> None:
+    with hub.http("bob") as http:
+        answer = http.post(
+            "/api/settings/webhooks", json={"url": "http://example.com/", "watched": [], **odd}
+        )
+        assert answer.status_code == 400
+        assert http.get("/api/settings/webhooks").json() == []

@@ -72,6 +72,8 @@ def test_what_it_cannot_serve_is_one_line_and_exit_code_2(
     assert "there is no file" in refused(
         "serve", store, "--tls-cert", tmp_path / "c", "--tls-key", tmp_path / "k"
     )
+    assert "'everywhere' is no network" in refused("serve", store, "--webhooks-to", "everywhere")
+    assert "'hub' is no http(s) address" in refused("serve", store, "--public-url", "hub")
     tls = ("--tls-cert", other / "file", "--tls-key", other / "file")
     assert "cannot serve https" in refused("serve", store, *tls)
     with socket.create_server(("127.0.0.1", 0)) as taken:
