@@ -14,8 +14,9 @@ from dulwich.objects import ObjectID
 from hub_sync.pointers import Pointer
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, bad_request, too_large
-from hub_sync.server.possession import Possession, note_upload
+from hub_sync.server.possession import Possession
 from hub_sync.server.preupload import checked_path
+from hub_sync.server.quota import note_upload
 
 MAX_LINE = 16 << 20  # bytes: one file that goes to git, in base64
 
