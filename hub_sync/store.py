@@ -26,6 +26,7 @@ from hub_sync.blobs import ABANDONED, BlobStore
 from hub_sync.database import Database
 from hub_sync.discussions import Discussions, highest_number
 from hub_sync.gitrepo import MAIN, GitRepo
+from hub_sync.pruning import prune
 from hub_sync.reach import Reach
 from hub_sync.repos import RepoRow, Repos, add_repo, finish_move, remove_repo, start_move, unfinished_moves
 from hub_sync.schema import VERSION
@@ -141,6 +142,7 @@ class Store:
         self.spaces.sweep()
         for row in self.repos.all():
             self.reach.of_repo(row.key)  # the long part of the work, before anybody has to wait
+            prune(self.git(row.key), self.database)
         old = time.time() - ABANDONED
         with self.database.exclusive() as db, writing(self.root):
             db.execute("DELETE FROM uploads WHERE created_at < ?", (old,))
