@@ -114,11 +114,11 @@ class BlobStore:
             yield incoming
 
     def adopt(self, complete: Path, sha256: str) -> None:
-        """Take a file with this content, which lies on the same file system, as the blob."""
+        """Take a file with this content as the blob. Nobody else has it open; same file system."""
         target = self._path(sha256)
-        if target.exists():
+        if target.exists() and target.stat().st_size == complete.stat().st_size:
             os.utime(target)  # somebody is about to use it: too young to be collected
-            return
+            return  # and one of another size is damaged: this one takes its place
         target.parent.mkdir(parents=True, exist_ok=True)
         complete.chmod(0o444)
         os.replace(complete, target)

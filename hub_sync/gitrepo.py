@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -199,7 +200,10 @@ class GitRepo:
         """Write a loose object: under a temporary name first, so that whoever sees it sees it whole."""
         name = thing.id.decode()
         target = self.path / "objects" / name[:2] / name[2:]
-        if not target.exists() and thing.id not in self._repo.object_store:
+        with suppress(FileNotFoundError):
+            os.utime(target)  # somebody is about to commit it: too young to be pruned
+            return thing.id
+        if thing.id not in self._repo.object_store:
             target.parent.mkdir(exist_ok=True)
             handle, partial = tempfile.mkstemp(dir=target.parent, prefix="tmp_obj_")
             with os.fdopen(handle, "wb") as file:

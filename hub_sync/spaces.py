@@ -46,32 +46,49 @@ class Spaces:
         return new
 
     def close(self, user: str, repo: str) -> None:
-        """The files were committed, or something is wrong with them: the next upload starts afresh."""
+        """The files were committed: the next upload starts afresh."""
         with self._database.exclusive() as db:
             db.execute("UPDATE xet_spaces SET done = 1 WHERE user = ? AND repo = ?", (user, repo))
 
-    def size(self, space: str) -> int:
-        """Bytes of all its xorbs."""
-        return sum(path.stat().st_size for path in self._folder(space).iterdir())
+    def drop(self, space: str) -> None:
+        """Something is wrong with it: it goes at once, with all that is in it."""
+        with self._database.exclusive() as db:
+            db.execute("DELETE FROM xet_spaces WHERE id = ?", (space,))
+        shutil.rmtree(self._folder(space), ignore_errors=True)
+
+    def size(self, user: str, space: str) -> int:
+        """Bytes of all xorbs in a space and in the others that its user has open."""
+        with self._database.connection() as db:
+            rows = db.execute("SELECT id FROM xet_spaces WHERE user = ? AND NOT done", (user,)).fetchall()
+        return sum(self._size(one) for one in {space, *(row["id"] for row in rows)})
+
+    def is_there(self, space: str) -> bool:
+        return self._folder(space).exists()
 
     def has(self, space: str, xorb: str) -> bool:
         return (self._folder(space) / xorb).exists()
 
     def keep(self, space: str, xorb: str, incoming: Incoming) -> None:
-        """Take what was received as this xorb."""
+        """Take what was received as this xorb. Raises XetError where the space went away."""
         with writing(self._root):
-            os.utime(self._folder(space))
-            os.rename(incoming.path, self._folder(space) / xorb)
+            try:
+                os.utime(self._folder(space))
+                os.rename(incoming.path, self._folder(space) / xorb)
+            except FileNotFoundError as exc:
+                raise XetError("this upload is over: start it again") from exc
 
     def rebuild(self, space: str, recipe: FileRecipe, blobs: BlobStore) -> None:
         """Put a file together and keep it as a blob. Raises XetError."""
         for xorb in {term.xorb for term in recipe.terms}:
             if not self.has(space, xorb):
                 raise XetError(f"xorb {xorb} was not uploaded")
-        os.utime(self._folder(space))
         with blobs.receive() as incoming:
-            for pieces in batched(self._content(space, recipe)):
-                incoming.write(*pieces)
+            try:
+                os.utime(self._folder(space))
+                for pieces in batched(self._content(space, recipe)):
+                    incoming.write(*pieces)
+            except FileNotFoundError as exc:
+                raise XetError("this upload is over: start it again") from exc
             if incoming.sha256() != recipe.sha256:
                 raise XetError(f"what was uploaded is {incoming.sha256()}, not {recipe.sha256}")
             incoming.keep()
@@ -98,6 +115,12 @@ class Spaces:
     def _offsets(self, space: str, xorb: str) -> array[int]:
         with (self._folder(space) / xorb).open("rb") as file:
             return chunk_offsets(file)
+
+    def _size(self, space: str) -> int:
+        try:
+            return sum(path.stat().st_size for path in self._folder(space).iterdir())
+        except FileNotFoundError:  # dropped in the meantime
+            return 0
 
     def _idle(self, space: str) -> float:
         try:

@@ -16,6 +16,7 @@ from coldfusion.records import Revision
 from hub_sync.blobs import ABANDONED
 from hub_sync.discussions import Discussion, set_merged
 from hub_sync.gitrepo import MAIN, GitRepo
+from hub_sync.pruning import prune
 from hub_sync.repos import PREFIXES, has_repo
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def sweep(store: Store) -> None:
         with suppress(NotOnHub):  # deleted or renamed a moment ago
             note_merges(store, row.key)
             store.reach.of_repo(row.key)  # the long part of the work, before anybody has to wait
+            prune(store.git(row.key), store.database)
     old = time.time() - ABANDONED
     with store.database.exclusive() as db, writing(store.root):
         store.finish_moves(db)

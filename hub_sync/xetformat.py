@@ -23,6 +23,7 @@ _PLAIN, _LZ4, _GROUPED_LZ4 = 0, 1, 2
 _FOOTER = b"XETBLOB"  # some clients end a xorb with an index, which repeats what the headers say
 MAX_XORB = (64 << 20) + (1 << 20)  # bytes: the chunks, and some for their headers
 MAX_SHARD = 128 << 20  # bytes
+_MAX_FILES = 10_000  # of one shard
 _MAX_TERMS = 1 << 18  # of one file
 _MAX_CHUNKS = 1 << 16  # of one xorb; the client makes 8,192 at most
 
@@ -57,7 +58,10 @@ def read_shard(shard: IO[bytes]) -> Iterator[FileRecipe]:
     """The files that a shard describes. Raises XetError."""
     if len(header := shard.read(_RECORD)) < _RECORD or header[:32] != _TAG:
         raise XetError("this is no shard")
+    files = 0
     while (start := _record(shard))[:32] != _END:
+        if (files := files + 1) > _MAX_FILES:
+            raise XetError(f"more than {_MAX_FILES:,} files in one shard")
         flags, count = struct.unpack_from("<II", start, 32)
         if count > _MAX_TERMS:
             raise XetError(f"a file of {count:,} parts; at most {_MAX_TERMS:,} are allowed")
@@ -102,6 +106,8 @@ def read_chunks(xorb: IO[bytes], offsets: Sequence[int], term: Term) -> Iterator
 def _unpack(chunk: memoryview) -> bytes | memoryview:
     scheme, size, packed = chunk[4], int.from_bytes(chunk[5:8], "little"), chunk[_CHUNK_HEADER:]
     data: bytes | memoryview
+    if not size:  # a file of nothing but these would take long and never grow
+        raise XetError("a chunk is empty")
     if scheme == _PLAIN:
         data = packed
     elif scheme in (_LZ4, _GROUPED_LZ4):
@@ -135,8 +141,8 @@ def _record(shard: IO[bytes]) -> bytes:
 
 def _term(record: bytes) -> Term:
     _, size, first, end = struct.unpack_from("<IIII", record, 32)
-    if first >= end:
-        raise XetError("a file has a part without chunks")
+    if first >= end or not size:
+        raise XetError("a file has a part without chunks or bytes")
     return Term(_hex(record[:32]), size, first, end)
 
 

@@ -32,6 +32,7 @@ from hub_sync.server import (
 from hub_sync.server.access import caller_of, repo_of, require
 from hub_sync.server.call import MAX_JSON, Call
 from hub_sync.server.failures import ApiError, as_api_error, request_id, response_of, too_large
+from hub_sync.server.receiving import drain
 from hub_sync.server.routing import Need, Route, Router
 from hub_sync.server.service import Service
 
@@ -62,10 +63,12 @@ class App:
         try:
             route, params = self._router.match(request.method, request.scope["raw_path"].decode("latin-1"))
             if route.stream:
-                call = await run_in_threadpool(self._enter, request, route, params, b"")
-                return await route.stream(call)
-            body = await _body(request)
-            return await run_in_threadpool(self._answer, request, route, params, body)
+                return await route.stream(await run_in_threadpool(self._enter, request, route, params))
+            if not _has_body(request):
+                return await run_in_threadpool(lambda: _handle(route, self._enter(request, route, params)))
+            call = await self._let_in(request, route, params)
+            call.body = await _body(request)
+            return await run_in_threadpool(_handle, route, call)
         except ApiError as exc:
             return response_of(exc)
         except ColdFusionError as exc:
@@ -79,35 +82,41 @@ class App:
             traceback.print_exc()
             return response_of(ApiError(500, "This Hub made a mistake; its operator finds it in its log."))
 
-    def _enter(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Call:
-        caller = self._admit(request) if route.needs is not Need.KEY else None
+    async def _let_in(self, request: Request, route: Route, params: dict[str, str]) -> Call:
+        """Before the body is read: it is for those who may send it, and not too often."""
+        try:
+            return await run_in_threadpool(self._enter, request, route, params)
+        except ApiError:
+            await drain(request)  # so that the client gets to read the answer
+            raise
+
+    def _enter(self, request: Request, route: Route, params: dict[str, str]) -> Call:
+        caller = self._admit(request, route) if route.needs is not Need.KEY else None
         row = repo_of(self.service, request, params, caller) if "namespace" in params else None
         require(self.service, caller, route.needs, row)
         return Call(
-            service=self.service,
-            request=request,
-            params=params,
-            needs=route.needs,
-            caller=caller,
-            row=row,
-            body=body,
+            service=self.service, request=request, params=params, needs=route.needs, caller=caller, row=row
         )
 
-    def _admit(self, request: Request) -> Person | None:
+    def _admit(self, request: Request, route: Route) -> Person | None:
         """Who calls, unless they have called too often. A guess at a token counts against the address."""
         address = request.client.host if request.client else ""
-        kind = "resolvers" if "/resolve/" in request.url.path else "api"
         try:
             caller = caller_of(self.service, request)
         except ApiError:
-            self.service.limiter.take(address, kind)
+            self.service.limiter.take(address, route.kind)
             raise
-        request.state.limits = self.service.limiter.take(caller.name if caller else address, kind)
+        request.state.limits = self.service.limiter.take(caller.name if caller else address, route.kind)
         return caller
 
-    def _answer(self, request: Request, route: Route, params: dict[str, str], body: bytes) -> Response:
-        assert route.handler is not None
-        return route.handler(self._enter(request, route, params, body))
+
+def _handle(route: Route, call: Call) -> Response:
+    assert route.handler is not None
+    return route.handler(call)
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 async def _body(request: Request) -> bytes:

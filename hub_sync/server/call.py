@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,13 @@ class Call:
 
     def query(self, name: str) -> str | None:
         return self.request.query_params.get(name)
+
+    def count(self, name: str) -> int:
+        """A query parameter that is a number; 0 where it is not given. Raises ApiError."""
+        given = self.query(name) or "0"
+        if not re.fullmatch("[0-9]{1,9}", given):
+            raise bad_request(f"{name} has to be a number of at most 9 digits")
+        return int(given)
 
     def flag(self, name: str) -> bool:
         """A query parameter that is given and not false."""

@@ -10,16 +10,19 @@ from dulwich.objects import ObjectID
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
+from coldfusion.errors import writing
 from coldfusion.records import Revision
 from hub_sync.discussions import Discussion, add_discussion, add_event, count_events
 from hub_sync.gitrepo import is_ref_name
 from hub_sync.history import is_reached
+from hub_sync.pruning import is_there
 from hub_sync.server.access import may_write, require_write
 from hub_sync.server.call import Call
 from hub_sync.server.events import tell, tell_discussion
 from hub_sync.server.failures import STALE, ApiError, bad_request, forbidden, no_revision
-from hub_sync.server.operations import Changes, laid_over, read_changes
+from hub_sync.server.operations import Changes, add_files, laid_over, read_changes
 from hub_sync.server.preupload import check_pull_request_size
+from hub_sync.server.quota import UNLIMITED, cap_of, reserve
 from hub_sync.server.receiving import drain, receive
 from hub_sync.server.routing import Need, Route
 from hub_sync.texts import is_text
@@ -27,6 +30,8 @@ from hub_sync.texts import is_text
 MOST_FOLDERS = 10_000  # that one commit may write to; each is a file of its own on the disk
 MAX_BODY = 1 << 29  # bytes: the small files of one commit in base64, on the disk
 MOST_EVENTS = 1000  # of one discussion, from others than the repo's writers
+MAX_SMALL = 1 << 26  # bytes of all small files that go to git at once, from those who may not write
+Files = dict[str, ObjectID]
 
 
 async def commit(call: Call) -> Response:
@@ -38,20 +43,7 @@ async def commit(call: Call) -> Response:
         raise
     with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_BODY)
-        return await run_in_threadpool(lambda: _commit(call, _read(call, incoming.path)))
-
-
-def _read(call: Call, body: Path) -> Changes:
-    changes = read_changes(call, body)
-    if not is_text(changes.message):
-        raise bad_request("the summary or the description of the commit cannot be written as UTF-8")
-    folders = set[str]()
-    for path in changes.files:
-        parts = path.split("/")
-        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
-        if len(folders) > MOST_FOLDERS:
-            raise bad_request(f"a commit writes to {MOST_FOLDERS:,} folders at most")
-    return changes
+        return await run_in_threadpool(_take, call, incoming.path)
 
 
 def _check_rights(call: Call) -> None:
@@ -90,15 +82,15 @@ def require_calm(call: Call, db: sqlite3.Connection, about: Discussion) -> None:
 class _Trees:
     """The folders that a commit makes, by what it is laid over: written once, and before the lock is held."""
 
-    def __init__(self, call: Call, changes: Changes) -> None:
-        self._call, self.changes = call, changes
+    def __init__(self, call: Call, changes: Changes, added: Files) -> None:
+        self._call, self.changes, self.added = call, changes, added
         self._written: dict[Revision, ObjectID] = {}
 
     def over(self, base: Revision) -> ObjectID:
         """Raises ApiError where the changes are none that can be made there."""
         git = self._call.git
         if base not in self._written:
-            self._written[base] = git.add_tree(laid_over(self._call, git.files(base), self.changes))
+            self._written[base] = git.add_tree(laid_over(git.files(base), self.added, self.changes.deleted))
         return self._written[base]
 
     def prepare(self, head: Revision | None) -> None:
@@ -113,16 +105,43 @@ class _Trees:
             self.over(start)
 
 
-def _commit(call: Call, changes: Changes) -> Response:
+def _take(call: Call, body: Path) -> Response:
+    """Understand all of it, find it allowed, and only then put the first file into git."""
+    cap = cap_of(call)
+    changes = read_changes(call, body, most_small=MAX_BODY if cap == UNLIMITED else min(cap, MAX_SMALL))
+    _check_texts(changes)
+    if call.flag("create_pr"):
+        check_pull_request_size(call, sum(changes.pointed_at.values()) + changes.small)
+    elif changes.parent and (head := call.git.ref(_target(call))) and not _is(changes.parent, head):
+        raise ApiError(412, STALE)
+    if changes.small:  # also what comes to nothing lies in git for a day, and so long it counts
+        reserve(call.service, call.person.name, cap, changes.small, instead_of="", kind="git/")
+    with writing(call.service.store.root):
+        added = add_files(call, body, changes)
+    return _commit(call, _Trees(call, changes, added))
+
+
+def _check_texts(changes: Changes) -> None:
+    if not is_text(changes.message):
+        raise bad_request("the summary or the description of the commit cannot be written as UTF-8")
+    folders = set[str]()
+    for path in changes.added:
+        parts = path.split("/")
+        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
+        if len(folders) > MOST_FOLDERS:
+            raise bad_request(f"a commit writes to {MOST_FOLDERS:,} folders at most")
+
+
+def _commit(call: Call, trees: _Trees) -> Response:
+    changes, added = trees.changes, trees.added
     ref, store = _target(call), call.service.store
-    trees = _Trees(call, changes)
     trees.prepare(call.git.ref(ref))
     with call.alone() as db:
         _check_rights(call)  # once more: the body may have taken hours
         head = call.git.ref(ref)
         if head is None:
             raise no_revision(call.params["revision"])
-        _check_blobs(call, changes)
+        _check_there(call, changes, added)
         act = _open if call.flag("create_pr") else _advance
         about, new = act(call, db, trees, ref, head)
         for sha256 in changes.pointed_at:
@@ -153,7 +172,7 @@ def _advance(
         about = call.service.store.discussions.get(call.repo.key, int(ref.removeprefix("refs/pr/")))
         _require_open(about)  # once more, under the lock
         require_calm(call, db, about)
-        check_pull_request_size(call, sum(_new_blobs(call, new, about).values()))
+        check_pull_request_size(call, _new_bytes(call, new) + changes.small)
         add_event(db, about, "commit", author=call.person.name, data={"subject": changes.summary, "oid": new})
     call.git.move(ref, old=head, new=new)
     return about, new
@@ -167,7 +186,6 @@ def _open(
     parent = head if changes.parent is None else call.git.expand(changes.parent)
     if parent is None or not _is_published(call, parent):
         raise no_revision(str(changes.parent))
-    check_pull_request_size(call, sum(changes.pointed_at.values()))
     person = call.person.name
     new = call.git.commit(trees.over(parent), parents=[parent], message=changes.message, author=person)
     number = call.service.store.free_number(db, call.repo.key)
@@ -199,25 +217,31 @@ def _target(call: Call) -> str:
     return ref
 
 
-def _check_blobs(call: Call, changes: Changes) -> None:
-    """Under the lock: nothing that the commit points at was collected in the meantime."""
+def _check_there(call: Call, changes: Changes, added: Files) -> None:
+    """Under the lock: nothing that the commit points at was collected in the meantime, and no file pruned."""
     if lost := [sha256 for sha256 in changes.pointed_at if not call.service.store.blobs.has(sha256)]:
         raise bad_request(f"the file {lost[0]} was deleted in the meantime: upload it again")
+    if lost := [path for path, sha in added.items() if not is_there(call.git, sha)]:
+        raise bad_request(f"the file {lost[0]} was deleted in the meantime: commit it again")
 
 
-def _new_blobs(call: Call, head: Revision, about: Discussion) -> dict[str, int]:
-    """The large files of a pull request that its base does not have."""
-    base = call.git.ref(about.base or "")
-    had = call.service.store.reach.of_heads(call.repo.key, [base]) if base else set[str]()
-    pointers = (call.git.described(sha)[1] for sha in call.git.files(head).values())
-    return {p.sha256: p.size for p in pointers if p and p.sha256 not in had}
+def _new_bytes(call: Call, head: Revision) -> int:
+    """Of the large files that a pull request holds, in any of its commits, and no branch or tag."""
+    reach, blobs, key = call.service.store.reach, call.service.store.blobs, call.repo.key
+    only = reach.of_heads(key, [head]) - reach.of_heads(key, _published(call))
+    return sum(blobs.path(sha256).stat().st_size for sha256 in only if blobs.has(sha256))
 
 
 def _is_published(call: Call, revision: Revision) -> bool:
     """Whether a branch or a tag reaches a commit: what nothing reaches may have lost its large files."""
+    return is_reached(call.git, revision, _published(call))
+
+
+def _published(call: Call) -> list[Revision]:
+    """The heads of all branches and tags."""
     git = call.git
     heads = [git.ref(kind + name) for kind in ("refs/heads/", "refs/tags/") for name in git.refs(kind)]
-    return is_reached(git, revision, [head for head in heads if head])
+    return [head for head in heads if head]
 
 
 def _is(given: str, head: Revision) -> bool:

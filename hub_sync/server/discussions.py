@@ -38,8 +38,7 @@ def listing(call: Call) -> Response:
         and (status in (None, "all") or d.is_open == (status == "open"))
         and author in (None, d.author)
     ]
-    page = call.query("p") or "0"
-    start = int(page) * PAGE if page.isdecimal() else 0
+    start = call.count("p") * PAGE
     shown = [_brief(call, d) for d in found[start : start + PAGE]]
     return JSONResponse({"discussions": shown, "count": len(found), "start": start})
 

@@ -16,7 +16,8 @@ from hub_sync.server.failures import ApiError, no_entry
 from hub_sync.server.routing import Route
 
 PIECE = 1 << 20  # bytes read at once
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile("bytes=([0-9]*)-([0-9]*)")
+_MOST = 18  # digits of a number that may be the size of a file
 
 
 def resolve(call: Call) -> Response:
@@ -55,14 +56,19 @@ def _part(call: Call, size: int, headers: dict[str, str]) -> tuple[int, int, int
     expected = call.request.headers.get("if-range")
     if not found or found[0] == "bytes=-" or (expected and expected != headers["ETag"]):
         return 0, size, 200
-    first, last = found[1], found[2]
-    start = int(first) if first else max(size - int(last), 0)
-    end = min(int(last) + 1, size) if first and last else size
+    first, last = (_number(text) if text else None for text in found.groups())
+    start = first if first is not None else max(size - (last or 0), 0)
+    end = size if first is None or last is None else min(last + 1, size)
     if start >= size or end <= start:
         headers["Content-Range"] = f"bytes */{size}"
-        raise ApiError(416, f"no bytes {found[0]} in a file of {size:,}", headers=headers)
+        raise ApiError(416, f"no bytes {found[0][:50]} in a file of {size:,}", headers=headers)
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return start, end, 206
+
+
+def _number(digits: str) -> int:
+    """Past the end of any file where there are more digits than a size can have."""
+    return int(digits) if len(digits) <= _MOST else 10**_MOST
 
 
 async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
@@ -73,4 +79,6 @@ async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-ROUTES = [Route(method="GET", pattern="{web}/resolve/{revision}/{path}", handler=resolve)]
+ROUTES = [
+    Route(method="GET", pattern="{web}/resolve/{revision}/{path}", handler=resolve, kind="resolvers"),
+]

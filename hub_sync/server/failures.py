@@ -105,7 +105,8 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 
 def _header_value(text: str) -> str:
-    return " ".join(text.encode("ascii", "replace").decode().split())
+    """In one line, of letters that a header may have."""
+    return re.sub("[^ -~]", "?", " ".join(text.split()))
 
 
 def _is_full(cause: BaseException | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 from starlette.responses import JSONResponse, Response
@@ -37,7 +38,7 @@ def handle(call: Call) -> Response:
         raise bad_request(f"a status is 'accepted', 'rejected' or 'pending', not {status!r}")
     user = str(body.get("user") or "")
     if number := str(body.get("requestId") or ""):
-        known = number.isdecimal() and call.service.gates.user_of(call.repo.key, int(number))
+        known = re.fullmatch("[0-9]{1,18}", number) and call.service.gates.user_of(call.repo.key, int(number))
         user = known or ""
     if not user or call.service.gates.status(call.repo.key, user) is None:
         raise unknown(f"an access request of {user or number!r}")

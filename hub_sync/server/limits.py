@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from hub_sync.server.failures import ApiError
 
-GENEROSITY = {"api": 1, "resolvers": 5}
-"""Downloads are cheap, and a snapshot is many of them."""
+GENEROSITY = {"api": 1, "resolvers": 5, "uploads": 5}
+"""Downloads are cheap, and a snapshot is many of them; so is the upload of a large file, which has parts."""
 
 
 class Limiter:

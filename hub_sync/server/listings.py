@@ -28,8 +28,7 @@ def tree(call: Call) -> Response:
     paths = [p for p in entries if p.startswith(prefix) and (deep or "/" not in p[len(prefix) :])]
     if not call.flag("expand"):
         return next_page(call, [tree_item(call.git, path, entries[path], None) for path in paths])
-    cursor = call.query("cursor") or "0"
-    start = int(cursor) if cursor.isdecimal() else 0
+    start = call.count("cursor")
     last = last_changes(call.git, revision, paths[start : start + EXPANDED_PAGE])
     items = [tree_item(call.git, path, entries[path], last.get(path)) for path in paths]
     return next_page(call, items, size=EXPANDED_PAGE)

@@ -6,10 +6,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from dulwich.objects import ObjectID
 from starlette.responses import JSONResponse, Response
 
 from coldfusion.errors import HubError
-from coldfusion.records import Revision
 from hub_sync.attributes import LargeFiles
 from hub_sync.gitrepo import check_path
 from hub_sync.pointers import Pointer
@@ -18,6 +18,8 @@ from hub_sync.server.failures import bad_request, too_large, unprocessable
 from hub_sync.server.ignoring import Ignored
 from hub_sync.server.routing import Need, Route
 
+MOST = 1000  # files in one request; the client asks for 256
+
 
 def preupload(call: Call) -> Response:
     """How each file is to be sent. A file of which the Hub has the same need not be sent at all."""
@@ -25,10 +27,13 @@ def preupload(call: Call) -> Response:
     files = body.get("files")
     if not isinstance(files, list) or not all(isinstance(file, dict) for file in files):
         raise bad_request("'files' has to be a list of {path, sample, size}")
+    if len(files) > MOST:
+        raise too_large(f"{len(files):,} files at once: this Hub takes up to {MOST:,}")
     check_sizes(call, [size_of(file) for file in files])
-    large = LargeFiles.of(_text_at(call, revision, ".gitattributes"))
-    ignored = Ignored(body.get("gitIgnore") or _text_at(call, revision, ".gitignore"))
-    answers = [_answer(call, revision, file, large) for file in files]
+    there = call.git.files(revision)
+    large = LargeFiles.of(_text(call, there.get(".gitattributes")))
+    ignored = Ignored(body.get("gitIgnore") or _text(call, there.get(".gitignore")))
+    answers = [_answer(call, there, file, large) for file in files]
     for answer in answers:
         answer["shouldIgnore"] = ignored.has(answer["path"])
     return JSONResponse({"files": answers})
@@ -74,11 +79,13 @@ def checked_path(path: object) -> str:
     return path
 
 
-def _answer(call: Call, revision: Revision, file: Mapping[str, Any], large: LargeFiles) -> dict[str, Any]:
+def _answer(
+    call: Call, there: Mapping[str, ObjectID], file: Mapping[str, Any], large: LargeFiles
+) -> dict[str, Any]:
     path = checked_path(file.get("path"))
     is_large = large.has(path, size_of(file)) or Pointer.decode(_sample(file)) is not None
     found: dict[str, Any] = {"path": path, "uploadMode": "lfs" if is_large else "regular"}
-    if sha := call.git.files(revision).get(path):
+    if sha := there.get(path):
         pointer = call.git.described(sha)[1]
         found["oid"] = pointer.sha256 if pointer else sha.decode()
     return found
@@ -91,8 +98,7 @@ def _sample(file: Mapping[str, Any]) -> bytes:
         raise bad_request("'sample' is not base64") from exc
 
 
-def _text_at(call: Call, revision: Revision, path: str) -> str:
-    sha = call.git.files(revision).get(path)
+def _text(call: Call, sha: ObjectID | None) -> str:
     if sha is None or call.git.described(sha)[1]:
         return ""
     return call.git.blob(sha).decode(errors="replace")

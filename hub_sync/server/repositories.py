@@ -119,10 +119,8 @@ def listing(call: Call) -> Response:
         and author in ("", row.namespace.lower())
         and search in row.id.lower()
     ]
-    limit = call.query("limit") or ""
-    return next_page(
-        call, [_brief(row) for row in found], size=min(int(limit), PAGE) if limit.isdecimal() else PAGE
-    )
+    size = min(call.count("limit") or PAGE, PAGE)
+    return next_page(call, [_brief(row) for row in found], size=size)
 
 
 def auth_check(call: Call) -> Response:

@@ -44,6 +44,7 @@ class Route:
     handler: Handler | None = None
     stream: StreamHandler | None = None
     needs: Need = Need.SEE
+    kind: str = "api"  # as what it is counted by the limiter
 
 
 _SEGMENT = "[^/]+"

@@ -9,9 +9,13 @@ from hub_sync.delivering import Network
 from hub_sync.gates import Gates
 from hub_sync.people import People
 from hub_sync.server.limits import Limiter
+from hub_sync.server.parts import Parts
 from hub_sync.server.signing import Signer
 from hub_sync.store import Store
 from hub_sync.webhooks import Deliveries, Webhooks
+
+ARRIVING = "arriving/"
+"""How the names begin under which bytes are counted that a request of this process is bringing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +41,9 @@ class Service:
         self.public_url = settings.public_url.rstrip("/")
         self.signer = Signer(_key(store), self.people.since)
         self.limiter = Limiter(settings.rate_limit, settings.rate_window)
+        self.parts = Parts(store.blobs)
+        with store.database.exclusive() as db:  # requests that died with the server have brought nothing
+            db.execute("DELETE FROM uploads WHERE sha256 GLOB ?", (f"{ARRIVING}*",))
 
 
 def _key(store: Store) -> bytes:

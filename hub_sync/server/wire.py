@@ -51,8 +51,7 @@ def tree_item(git: GitRepo, path: str, entry: Entry, last: CommitFacts | None) -
 
 def next_page(call: Call, items: Sequence[Any], *, size: int = PAGE) -> Response:
     """One page of a list, with the link to the next; ?cursor= says how many came before."""
-    cursor = call.query("cursor") or "0"
-    start = int(cursor) if cursor.isdecimal() else 0
+    start = call.count("cursor")
     headers = {}
     if start + size < len(items):
         others = [(k, v) for k, v in call.request.query_params.multi_items() if k != "cursor"]

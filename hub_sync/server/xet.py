@@ -17,21 +17,22 @@ from starlette.responses import JSONResponse, Response
 
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, bad_request, too_large
-from hub_sync.server.possession import note_upload, require_room, room_of
+from hub_sync.server.keys import facts_of
+from hub_sync.server.quota import UNLIMITED, cap_of, has_uploaded, note_upload, require_room, reserved
 from hub_sync.server.receiving import drain, receive
 from hub_sync.server.routing import Need, Route
 from hub_sync.server.signing import LIFE
-from hub_sync.xetformat import MAX_SHARD, MAX_XORB, XetError, read_shard
+from hub_sync.xetformat import MAX_SHARD, MAX_XORB, FileRecipe, XetError, read_shard
 
 SLACK = 1 << 27  # bytes: chunks that do not become smaller, and the one before the last
 
 
 def write_token(call: Call) -> Response:
     """Where this upload goes, and the token for it, in the headers and in the body."""
-    require_room(call, 0)
+    require_room(call.service, call.person.name, cap_of(call), 0)
     space = call.service.store.spaces.open(call.person.name, call.repo.key)
     facts: dict[str, str | int] = {"user": call.person.name, "repo": call.repo.key, "space": space}
-    facts["room"] = room_of(call)
+    facts["cap"] = cap_of(call)
     token, until = call.service.signer.sign("xet", **facts), int(time.time()) + LIFE
     address = f"{call.endpoint}/xet/{space}"
     headers = {
@@ -44,26 +45,30 @@ def write_token(call: Call) -> Response:
 
 async def put_xorb(call: Call) -> Response:
     """Keep a xorb for the shard that will need it."""
-    facts = _facts(call)
-    spaces, xorb = call.service.store.spaces, call.params["sha256"]
-    if spaces.has(facts["space"], xorb):
+    facts, xorb = await _let_in(call), call.params["sha256"]
+    try:
+        is_here = await run_in_threadpool(_has, call, facts, xorb)
+    except ApiError:
+        await drain(call.request)
+        raise
+    if is_here:
         await drain(call.request)
         return JSONResponse({"was_inserted": False})
-    if spaces.size(facts["space"]) > facts["room"] + SLACK:
-        await drain(call.request)
-        raise too_large(f"more than {facts['room']:,} bytes in one upload")
     with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_XORB)
-        await run_in_threadpool(spaces.keep, facts["space"], xorb, incoming)
+        try:
+            await run_in_threadpool(call.service.store.spaces.keep, facts["space"], xorb, incoming)
+        except XetError as exc:
+            raise bad_request(str(exc)) from exc
     return JSONResponse({"was_inserted": True})
 
 
 async def post_shard(call: Call) -> Response:
     """Make blobs of the files that a shard describes."""
-    facts = _facts(call)
+    facts = await _let_in(call)
     with call.service.store.blobs.receive(hashed=False) as incoming:
         await receive(call.request, incoming.write, most=MAX_SHARD)
-        await run_in_threadpool(_rebuild, call, facts, incoming.path)
+        await run_in_threadpool(_rebuild_all, call, facts, incoming.path)
     if "/v1/" in call.request.url.path:
         return JSONResponse({"result": 1})
     # v2 answers with lines of progress, of which this is the last.
@@ -71,26 +76,55 @@ async def post_shard(call: Call) -> Response:
     return Response(line, media_type="application/x-ndjson")
 
 
-def _rebuild(call: Call, facts: dict[str, Any], shard: Path) -> None:
-    most, store = call.service.settings.max_file_bytes, call.service.store
+def _has(call: Call, facts: dict[str, Any], xorb: str) -> bool:
+    """Whether a xorb is here. Raises ApiError where there is no room for another one."""
+    spaces, cap = call.service.store.spaces, facts["cap"]
+    if not spaces.is_there(facts["space"]):
+        raise ApiError(404, "This upload is over: start it again")
+    if spaces.has(facts["space"], xorb):
+        return True
+    if cap < UNLIMITED and spaces.size(facts["user"], facts["space"]) > cap + SLACK:
+        raise too_large(f"more than {cap:,} bytes in one upload")
+    return False
+
+
+def _rebuild_all(call: Call, facts: dict[str, Any], shard: Path) -> None:
+    """All files or an error, after which the client would not send the same xorbs again: the space goes."""
     try:
         with shard.open("rb") as file:
             for recipe in read_shard(file):
-                if recipe.size > most:
-                    raise too_large(f"a file of {recipe.size:,} bytes: this Hub takes up to {most:,}")
-                store.spaces.rebuild(facts["space"], recipe, store.blobs)
-                note_upload(call.service, recipe.sha256, facts["user"], recipe.size)
+                _rebuild(call, facts, recipe)
     except XetError as exc:
-        store.spaces.close(facts["user"], facts["repo"])  # the client would not send the same xorbs again
+        call.service.store.spaces.drop(facts["space"])
         raise bad_request(str(exc)) from exc
+    except ApiError:
+        call.service.store.spaces.drop(facts["space"])
+        raise
 
 
-def _facts(call: Call) -> dict[str, Any]:
+def _rebuild(call: Call, facts: dict[str, Any], recipe: FileRecipe) -> None:
+    """A few bytes of a shard may stand for gigabytes: there has to be room for them before they are made."""
+    service, user, size = call.service, facts["user"], recipe.size
+    if size > (most := service.settings.max_file_bytes):
+        raise too_large(f"a file of {size:,} bytes: this Hub takes up to {most:,}")
+    if has_uploaded(service, recipe.sha256, user):
+        note_upload(service, recipe.sha256, user, size)
+        return
+    with reserved(service, user, facts["cap"], size, instead_of=recipe.sha256) as room:
+        service.store.spaces.rebuild(facts["space"], recipe, service.store.blobs)
+        note_upload(service, recipe.sha256, user, size, instead_of=room)
+
+
+async def _let_in(call: Call) -> dict[str, Any]:
     """Who may do what where, by the token that this Hub gave them. Raises ApiError."""
-    token = call.request.headers.get("authorization", "").removeprefix("Bearer ")
-    facts = call.service.signer.read("xet", token)
-    if facts["space"] != call.params["space"]:
-        raise ApiError(403, "This token is for another upload")
+    key = call.request.headers.get("authorization", "").removeprefix("Bearer ")
+    try:
+        facts = facts_of(call, "xet", key)
+        if facts["space"] != call.params["space"]:
+            raise ApiError(403, "This token is for another upload")
+    except ApiError:
+        await drain(call.request)
+        raise
     return facts
 
 

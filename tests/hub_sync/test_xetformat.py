@@ -52,6 +52,11 @@ def test_a_shard_says_how_files_are_put_together() -> None:
             bytes(32) + struct.pack("<IIQ", 1 << 30, 1, 0) + bytes(32) + struct.pack("<IIII", 0, 1, 3, 3),
             "without chunks",
         ),
+        (
+            bytes(32) + struct.pack("<IIQ", 1 << 30, 1, 0) + bytes(32) + struct.pack("<IIII", 0, 0, 3, 4),
+            "without chunks or bytes",
+        ),
+        ((bytes(32) + struct.pack("<IIQ", 1 << 30, 0, 0) + bytes(48)) * 10_001, "more than 10,000 files"),
     ],
 )
 def test_a_shard_that_is_wrong_is_refused(body: bytes, reason: str) -> None:
@@ -78,6 +83,7 @@ def test_grouped_bytes_are_put_back_in_their_places() -> None:
         (chunk(b"one"), (0, 2, 6), "of 1 chunks has no chunk 1"),
         (chunk(b"one"), (0, 1, 4), "a part of 4 bytes has another size"),
         (chunk(b"one") + chunk(b"two"), (0, 2, 3), "a part of 3 bytes has another size"),
+        (chunk(b"one") + chunk(b""), (0, 2, 3), "a chunk is empty"),
         (chunk(b"one", 7), (0, 1, 3), "packed in an unknown way, 7"),
         (chunk(b"one")[:-1], (0, 1, 3), "ends too early"),
         (b"\0\x20\0\0\1\3\0\0" + b"x" * 32, (0, 1, 3), "cannot be unpacked"),

@@ -2,12 +2,16 @@
 
 import base64
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from dulwich.objects import ObjectID
 from huggingface_hub import CommitOperationCopy, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 
+from hub_sync.server.failures import ApiError
+from hub_sync.server.operations import laid_over
 from tests.hub_sync.served import Hub, add, noise
 
 
@@ -185,3 +189,27 @@ def test_the_same_file_is_not_committed_again(hub: Hub) -> None:
     repo, api, operations = hub.new_repo(), hub.api(), [add("a.txt", b"a")]
     first = api.create_commit(repo, operations, commit_message="m").oid
     assert api.create_commit(repo, [add("a.txt", b"a")], commit_message="m").oid == first
+
+
+def test_a_commit_and_a_preupload_have_so_many_files_and_no_more(hub: Hub) -> None:
+    repo, header = hub.new_repo(), json.dumps({"key": "header", "value": {"summary": "m"}})
+    line = json.dumps({"key": "deletedFile", "value": {"path": "not/there"}})
+    with hub.http("alice") as http:
+        for count, status in ((25_000, 404), (25_001, 413)):
+            body = "\n".join([header, *[line] * count])
+            assert http.post(f"/api/models/{repo}/commit/main", content=body).status_code == status
+        for count, status in ((1000, 200), (1001, 413)):
+            files = [{"path": f"{number}", "sample": "", "size": 1} for number in range(count)]
+            answer = http.post(f"/api/models/{repo}/preupload/main", json={"files": files})
+            assert answer.status_code == status
+
+
+def test_many_deletions_take_one_look_at_the_files() -> None:
+    sha = ObjectID(b"0" * 40)
+    files = {f"d{number % 100}/e/{number}": sha for number in range(50_000)}
+    start = time.process_time()
+    left = laid_over(files, {"d1": sha}, [*list(files)[2::100], "d1", "d3", "d3/e", "d4/e"])
+    assert time.process_time() - start < 1
+    assert len(left) == 50_000 * 96 // 100 + 1 and left["d1"] == sha
+    with pytest.raises(ApiError, match="'d5/f'"):
+        laid_over(files, {}, ["d5/e", "d5/f"])

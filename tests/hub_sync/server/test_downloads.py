@@ -55,6 +55,7 @@ def test_the_head_tells_revision_size_and_digest_and_nothing_of_xet(hub: Hub, re
         ("bytes=-3", 206, 7, 10),
         ("bytes=-30", 206, 0, 10),
         ("bytes=2-99", 206, 2, 10),
+        ("bytes=2-" + "9" * 5000, 206, 2, 10),
         ("bytes=0-1,4-5", 200, 0, 10),  # several at once: the whole, which is allowed
         ("bytes=-", 200, 0, 10),
         ("lines=1-2", 200, 0, 10),
@@ -68,7 +69,7 @@ def test_a_part_of_a_file(hub: Hub, repo: str, asked: str, status: int, first: i
         assert answer.headers["Content-Range"] == f"bytes {first}-{end - 1}/10"
 
 
-@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=7-3", "bytes=-0"])
+@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=7-3", "bytes=-0", f"bytes={'9' * 5000}-"])
 def test_a_part_that_is_not_there_is_a_416(hub: Hub, repo: str, asked: str) -> None:
     with hub.http() as http:
         answer = http.get(f"/{repo}/resolve/main/notes/%C3%A4%20b.txt", headers={"Range": asked})
@@ -105,3 +106,9 @@ def test_strangers_files_are_no_pages_of_this_hub(hub: Hub, repo: str) -> None:
         headers = http.get(f"/{repo}/resolve/main/a.html").headers
     assert headers["Content-Type"] == "application/octet-stream"
     assert headers["X-Content-Type-Options"] == "nosniff" and "sandbox" in headers["Content-Security-Policy"]
+
+
+def test_a_name_that_no_header_can_have_is_told_all_the_same(hub: Hub, repo: str) -> None:
+    with hub.http() as http:
+        answer = http.get(f"/{repo}/resolve/main/a%00%7F%C3%A4%0Ab")
+    assert (answer.status_code, answer.headers["X-Error-Message"]) == (404, "Entry not found: a??? b")

@@ -1,5 +1,7 @@
 """What a .gitignore keeps out."""
 
+import time
+
 import pytest
 
 from hub_sync.server.ignoring import Ignored
@@ -14,6 +16,7 @@ from hub_sync.server.ignoring import Ignored
         ("a/b", ["a/b", "a/b/c"], ["d/a/b", "a"]),
         ("a/**/z", ["a/z", "a/b/c/z"], ["a", "z", "b/a/z"]),
         ("**/x", ["x", "a/b/x"], ["ax"]),
+        ("a/**/**/z/", ["a/z/b", "a/b/z/c"], ["a/z", "a/b/z"]),
         ("a/**", ["a/b", "a/b/c"], ["b/a"]),
         ("*.txt\n!keep.txt", ["a.txt"], ["keep.txt", "d/keep.txt"]),
         ("d/\n!d/keep", ["d/keep"], []),  # what is in an ignored folder is not looked at
@@ -30,3 +33,9 @@ def test_as_git_does(rules: str, ignored: list[str], kept: list[str]) -> None:
 def test_no_rule_takes_for_ever() -> None:
     rules = Ignored("\n".join(["*a" * 30 + "b", "/".join(["**", "a*"] * 19 + ["b"])] * 250))
     assert not rules.has("/".join(["a" * 50] * 20))
+
+
+def test_long_paths_cost_no_more_than_their_length() -> None:
+    rules, start = Ignored("\n".join(["b"] * 100 + ["*b"] * 100)), time.process_time()
+    assert not any(rules.has("/".join(["a"] * 500 + [f"{number}"])) for number in range(1000))
+    assert time.process_time() - start < 1

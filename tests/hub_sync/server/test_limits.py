@@ -1,5 +1,6 @@
 """Rate limits, told in the headers that the client honours."""
 
+import hashlib
 import time
 from pathlib import Path
 
@@ -52,3 +53,35 @@ def test_guesses_at_tokens_count_against_the_address(tmp_path: Path) -> None:
             for n in range(5)
         ]
     assert guesses == [401, 401, 401, 429, 429]
+
+
+def test_what_this_hub_signed_counts_as_what_it_was_signed_for(tmp_path: Path) -> None:
+    with in_thread(tmp_path / "store", rate_limit=2, rate_window=300) as hub, hub.http() as http:
+        repo, data = hub.new_repo("bob"), b"data"
+        wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        with hub.http("bob") as bob:
+            body = {"operation": "upload", "objects": [wanted]}
+            found = bob.post(f"/{repo}.git/info/lfs/objects/batch", json=body).json()["objects"][0]
+        href = found["actions"]["upload"]["href"]
+        answers = [http.put(href, content=data) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+        assert answers[0].headers["RateLimit"].startswith('"uploads";r=9')
+        guesses = [http.put(f"/lfs/{'0' * 64}?signed=a.b", content=data).status_code for _ in range(11)]
+        assert guesses == [403] * 10 + [429]
+
+
+def test_a_download_is_what_is_one_and_not_what_is_called_so(tmp_path: Path) -> None:
+    with in_thread(tmp_path / "store", rate_limit=9, rate_window=300) as hub, hub.http() as http:
+        repo = hub.new_repo()
+        kinds = [
+            http.get(path).headers["RateLimit"].split(";")[0]
+            for path in (f"/{repo}/resolve/main/a", f"/api/models/{repo}/tree/main/x%2Fresolve%2Fy")
+        ]
+    assert kinds == ['"resolvers"', '"api"']
+
+
+def test_no_body_is_read_of_who_called_too_often(tmp_path: Path) -> None:
+    with in_thread(tmp_path / "store", rate_limit=1, rate_window=300) as hub, hub.http() as http:
+        large = bytes(5 << 20)
+        answers = [http.post("/api/validate-yaml", content=large).status_code for _ in range(2)]
+    assert answers == [413, 429]

@@ -100,3 +100,12 @@ def test_one_store_two_doors(hub: Hub) -> None:
     other = LocalHub(hub.root, repo_id="lab/by-hand")
     other.commit({"a.txt": small}, message="m", parent=None)
     assert "a.txt" in api.list_repo_files("lab/by-hand")
+
+
+@pytest.mark.parametrize("page", ["9" * 5000, "-1", "x", "%C2%B2"])
+def test_a_page_that_is_no_number_is_refused(hub: Hub, page: str) -> None:
+    repo = hub.new_repo()
+    with hub.http() as http:
+        for path in ("tree/main?cursor=", "tree/main?expand=1&cursor=", "discussions?p="):
+            assert http.get(f"/api/models/{repo}/{path}{page}").status_code == 400
+        assert http.get(f"/api/models?limit={page}").status_code == 400

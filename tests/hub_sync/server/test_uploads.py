@@ -3,7 +3,7 @@
 import hashlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -94,6 +94,84 @@ def test_a_very_large_file_is_sent_in_parts(tmp_path: Path, monkeypatch: pytest.
         hub.api().create_commit(repo, [add("model.safetensors", data)], commit_message="m")
         assert hub.read(repo, "model.safetensors") == data
         assert not list((hub.root / "blobs" / "incoming").iterdir())
+
+
+@pytest.fixture
+def in_small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub that takes 2,500 bytes in three parts, and 3,000 for pull requests."""
+    monkeypatch.setattr(uploads, "ONE_PIECE", 1000)
+    monkeypatch.setattr(uploads, "PART", 1000)
+    with in_thread(tmp_path / "store", max_pull_request_bytes=3000) as hub:
+        yield hub
+
+
+def parts_of(hub: Hub, repo: str, data: bytes, who: str = "alice") -> tuple[list[str], str]:
+    """Where the parts go, and what to call when they are there."""
+    wanted = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    with hub.http(who) as http:
+        body = {"operation": "upload", "transfers": ["multipart"], "objects": [wanted]}
+        found = http.post(f"/{repo}.git/info/lfs/objects/batch", json=body).json()
+    upload = found["objects"][0]["actions"]["upload"]
+    return [upload["header"][str(n)] for n in range(1, len(upload["header"]))], upload["href"]
+
+
+def test_a_part_that_comes_late_does_not_change_the_file(in_small_parts: Hub) -> None:
+    hub, data = in_small_parts, noise(2500)
+    repo = hub.new_repo()
+    parts, complete = parts_of(hub, repo, data)
+    address, late = urlsplit(hub.endpoint), urlsplit(parts[0])
+    with hub.http() as http, socket.create_connection((address.hostname, address.port)) as slow:
+        for number, href in enumerate(parts):
+            assert http.put(href, content=data[1000 * number :][:1000]).status_code == 200
+        head = f"PUT {late.path}?{late.query} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+        slow.sendall(head.encode())
+        wait_until(lambda: len(list((hub.root / "blobs" / "incoming").iterdir())) == 4)
+        assert http.post(complete).status_code == 200
+        slow.sendall(b"E" * 1000)
+        slow.recv(100)
+        assert http.post(complete).status_code == 200  # as if the first answer got lost
+    hub.api().create_commit(repo, [add("a.bin", data)], commit_message="m")
+    assert hub.read(repo, "a.bin") == data
+    assert not list((hub.root / "blobs" / "incoming").iterdir())
+
+
+def test_an_upload_is_complete_when_all_its_parts_are_there(in_small_parts: Hub) -> None:
+    hub, data = in_small_parts, noise(2500)
+    parts, complete = parts_of(hub, hub.new_repo(), data)
+    with hub.http() as http:
+        for number in (0, 2):
+            http.put(parts[number], content=data[1000 * number :][:1000])
+        answer = http.post(complete)
+        assert answer.status_code == 409 and "part 2 of 3 did not arrive" in answer.json()["error"]
+        http.put(parts[1], content=bytes(1000))
+        assert http.post(complete).status_code == 422  # all of it is sent again
+        assert not list((hub.root / "blobs" / "incoming").iterdir())
+        for number, href in enumerate(parts):
+            http.put(href, content=data[1000 * number :][:1000])
+        assert http.post(complete).status_code == 200
+
+
+def test_parts_count_until_they_are_gone(in_small_parts: Hub) -> None:
+    hub, one, other = in_small_parts, noise(2500), noise(2500)
+    repo = hub.new_repo()
+    first, complete = parts_of(hub, repo, one, "carol")
+    second, _ = parts_of(hub, repo, other, "carol")
+    with hub.http() as http:
+        for number, href in enumerate(first):
+            assert http.put(href, content=one[1000 * number :][:1000]).status_code == 200
+        assert http.put(first[0], content=one[:1000]).status_code == 200  # again: in the place of the first
+        assert http.put(second[0], content=other[:1000]).status_code == 413
+        assert http.post(complete).status_code == 200
+        assert http.put(second[0], content=other[:1000]).status_code == 413
+        assert http.put(second[2], content=other[2000:]).status_code == 200
+
+
+def test_whether_somebody_else_has_a_file_is_not_told(hub: Hub) -> None:
+    data = noise(1000)
+    with hub.http() as http:
+        http.put(batch(hub, hub.new_repo(), data)["upload"]["href"], content=data)
+        mine = batch(hub, hub.new_repo("bob"), data, who="bob")
+        assert http.post(mine["verify"]["href"]).status_code == 404
 
 
 @pytest.mark.parametrize("create_pr", [False, True])

@@ -1,14 +1,18 @@
 """Uploads through Xet by the stock client, and what is refused."""
 
+import hashlib
 import struct
 from pathlib import Path
 
+import lz4.frame
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from hub_sync.xetformat import _TAG
 from tests.hub_sync.served import Hub, add, in_thread, noise
+
+LZ4 = b"\x04\x22\x4d\x18"  # how a frame begins
 
 
 def token(hub: Hub, repo: str, who: str = "alice") -> tuple[str, dict[str, str]]:
@@ -71,21 +75,46 @@ def test_an_upload_that_broke_off_goes_on_and_one_that_was_committed_is_over(hub
     assert token(hub, repo)[0] != first
 
 
-def test_a_shard_of_unknown_xorbs_or_with_a_wrong_hash_is_refused(hub: Hub) -> None:
-    address, key = token(hub, hub.new_repo())
-    xorb, content = "1" * 64, b"chunk one"
-    packed = bytes([0, *len(content).to_bytes(3, "little"), 0, *len(content).to_bytes(3, "little")]) + content
+def xorb_of(*chunks: tuple[bytes, int]) -> bytes:
+    """(what is in it, size) each, unpacked."""
+    sizes = [(data, len(data).to_bytes(3, "little"), size.to_bytes(3, "little")) for data, size in chunks]
+    return b"".join(bytes([0, *packed, int(data[:4] == LZ4), *size]) + data for data, packed, size in sizes)
+
+
+def test_a_shard_of_unknown_xorbs_or_with_a_wrong_hash_is_refused_and_its_space_goes(hub: Hub) -> None:
+    repo, xorb, content = hub.new_repo(), "1" * 64, b"chunk one"
+    file = shard("2" * 64, (xorb, len(content), 0, 1))
     with hub.http() as http:
-        file = shard("2" * 64, (xorb, len(content), 0, 1))
+        address, key = token(hub, repo)
         answer = http.post(f"{address}/v1/shards", content=file, headers=key)
         assert answer.status_code == 400 and f"xorb {xorb} was not uploaded" in answer.json()["error"]
-        posted = http.post(f"{address}/v1/xorbs/default/{xorb}", content=packed, headers=key)
-        assert posted.json() == {"was_inserted": True}
+        url = f"{address}/v1/xorbs/default/{xorb}"
+        assert http.post(url, content=b"x", headers=key).status_code == 404
+        address, key = token(hub, repo)
+        url, packed = f"{address}/v1/xorbs/default/{xorb}", xorb_of((content, len(content)))
+        assert http.post(url, content=packed, headers=key).json() == {"was_inserted": True}
+        assert http.post(url, content=packed, headers=key).json() == {"was_inserted": False}
         answer = http.post(f"{address}/v2/shards", content=file, headers=key)
         assert answer.status_code == 400 and "what was uploaded is" in answer.json()["error"]
+        assert not (hub.root / "xet" / address.rsplit("/", 1)[1]).exists()
         for broken in (b"", b"x" * 100, file[:100]):
             assert http.post(f"{address}/v1/shards", content=broken, headers=key).status_code == 400
     assert not list((hub.root / "blobs" / "incoming").iterdir())
+
+
+def test_a_few_bytes_do_not_become_more_than_there_is_room_for(tmp_path: Path) -> None:
+    packed, xorb = lz4.frame.compress(bytes(1 << 20)), "1" * 64
+    assert len(packed) < 10_000
+    files = [hashlib.sha256(bytes(count << 20)).hexdigest() for count in (1, 2)]
+    with in_thread(tmp_path / "store", max_pull_request_bytes=5 << 19) as hub, hub.http() as http:
+        address, key = token(hub, hub.new_repo(), "carol")
+        http.post(f"{address}/v1/xorbs/default/{xorb}", content=xorb_of((packed, 1 << 20)), headers=key)
+        statuses = [
+            http.post(f"{address}/v1/shards", content=shard(name, *parts), headers=key).status_code
+            for name, parts in zip(files, ([(xorb, 1 << 20, 0, 1)], [(xorb, 1 << 20, 0, 1)] * 2), strict=True)
+        ]
+        assert statuses == [200, 413]
+        assert [path.name for path in (hub.root / "blobs").glob("??/??/*")] == files[:1]
 
 
 def test_a_key_is_good_for_one_upload_and_nothing_else(hub: Hub) -> None:
