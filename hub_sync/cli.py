@@ -29,7 +29,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
     tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     max_file_bytes: Annotated[int, typer.Option(help="Of one file.", min=1)] = 50_000_000_000,
     max_pull_request_bytes: Annotated[
-        int, typer.Option(help="Of the large files that one pull request adds.", min=1)
+        int,
+        typer.Option(help="Of what one pull request adds, and of what a reader leaves uncommitted.", min=1),
     ] = 50_000_000_000,
     rate_limit: Annotated[
         int,

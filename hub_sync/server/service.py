@@ -23,7 +23,7 @@ class Settings:
     """How much this Hub allows."""
 
     max_file_bytes: int = 50_000_000_000  # the client's plain HTTP download takes no larger file
-    max_pull_request_bytes: int = 50_000_000_000  # of all large files in one pull request
+    max_pull_request_bytes: int = 50_000_000_000  # in one pull request; and uncommitted, of who cannot write
     rate_limit: int = 10_000  # API requests of one caller in a window; 0 is no limit
     rate_window: int = 300  # seconds
     webhooks_to: tuple[Network, ...] = ()  # networks that are not public and that webhooks may lead to
