@@ -208,7 +208,8 @@ def contribute_all(store: LocalHub, room: Path, *, seed: int, names: Sequence[st
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a process a host name of its own")
-@pytest.mark.parametrize("transport", ["xet", "lfs"])  # Xet may compress the delta; LFS sends it as it is
+# LFS sends the delta as it is; Xet, which may compress it, is searched too, but not each time.
+@pytest.mark.parametrize("transport", ["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def test_nothing_of_a_contributor_is_in_the_traffic_but_the_contribution(
     hub: Served, tmp_path: Path, transport: str
 ) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.utils._http import default_client_factory
 
 from tests.hub_sync.served import Hub, in_process, populate
 
@@ -20,9 +21,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other tests run with HF_HUB_OFFLINE=1."""
+def stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client as it comes: other tests run with HF_HUB_OFFLINE=1, and some with a session that waits."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    set_client_factory(default_client_factory)
 
 
 @pytest.fixture(scope="session")
