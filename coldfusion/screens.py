@@ -17,7 +17,12 @@ def finite(i: int, stats: RoundStats) -> str | None:
     return None if stats.finite[i] else "holds NaN or Inf"
 
 
-SCREENS: Mapping[str, Screen] = {"finite": finite}
+def changed(i: int, stats: RoundStats) -> str | None:
+    """Refuse a delta of nothing but zeros: it would only make the mean of the others shorter."""
+    return "changes nothing: every number of the delta is 0" if stats.norms[i] == 0 else None
+
+
+SCREENS: Mapping[str, Screen] = {"finite": finite, "changed": changed}
 
 
 def judge(

@@ -30,6 +30,7 @@ class Milestones:
             self._started = self._last = now
         if now - self._last >= self.every or done == total:
             self._last = now
-            rate = done / max(1e-9, now - self._started)
+            rate = done / (now - self._started) if now > self._started else 0.0  # 0: too quick to tell
+            speed = f", {rate:,.0f} examples/s" if rate else ""
             left = f", {(total - done) / rate:.0f} s left" if done < total and rate else ""
-            self.say(f"fine-tuning: {done:,} of {total:,} examples, {rate:,.0f} examples/s{left}")
+            self.say(f"fine-tuning: {done:,} of {total:,} examples{speed}{left}")

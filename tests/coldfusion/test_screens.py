@@ -13,6 +13,13 @@ def test_nan_is_refused_and_the_honest_are_not() -> None:
     assert verdicts[1].reasons == ("holds NaN or Inf",)
 
 
+def test_a_delta_of_zeros_is_refused() -> None:
+    stats = RoundStats(("a", "b"), np.array([True, True]), np.array([0.0, 1e-30]))
+    verdicts = judge([contribution("a", 1), contribution("b", 2)], stats)
+    assert verdicts[0].reasons == ("changes nothing: every number of the delta is 0",)
+    assert verdicts[1].accepted
+
+
 def test_every_reason_is_kept() -> None:
     stats = RoundStats(("a",), np.array([False]), np.array([np.nan]))
     screens = {"one": lambda i, s: "first", "two": lambda i, s: None, "three": lambda i, s: "second"}

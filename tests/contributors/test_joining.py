@@ -185,6 +185,12 @@ def test_a_name_is_the_accounts_or_begins_with_it() -> None:
             name_for("alice", wrong)
 
 
+def test_training_too_quick_to_measure_has_no_speed() -> None:
+    said: list[str] = []
+    Milestones(said.append, clock=lambda: 7.0)(40, 40)
+    assert said == ["fine-tuning: 40 of 40 examples"]
+
+
 def test_milestones_tell_how_far_how_fast_and_how_long_still() -> None:
     said: list[str] = []
     now = iter([0.0, 5.0, 20.0, 25.0, 40.0])
