@@ -21,6 +21,8 @@ from coldfusion.records import Contribution, Manifest, is_contributor_name, is_n
 from coldfusion.tensorfile import TensorFile
 
 FOLDER = "contributions/"
+DELTA, MANIFEST = "delta.safetensors", "manifest.json"
+"""The two files of a contribution, wherever they lie."""
 MAX_MANIFEST_BYTES = 65_536
 
 Tree = Sequence[PathInfo]
@@ -29,13 +31,16 @@ Tree = Sequence[PathInfo]
 
 def contribution_paths(contributor: str) -> tuple[str, str]:
     """(delta, manifest): the only two files of a contribution, as they are named on the Hub."""
-    return f"{FOLDER}{contributor}/delta.safetensors", f"{FOLDER}{contributor}/manifest.json"
+    return f"{FOLDER}{contributor}/{DELTA}", f"{FOLDER}{contributor}/{MANIFEST}"
 
 
-def read_contribution(hub: Hub, proposal: Proposal, tree: Tree, base_tree: Tree) -> Contribution:
-    """The contribution that a pull request adds to the base, by its manifest alone. Raises ManifestError."""
+def read_contribution(hub: Hub, proposal: Proposal, tree: Tree, touched: Sequence[str]) -> Contribution:
+    """The contribution that a pull request carries, by its manifest alone. Raises ManifestError.
+
+    touched: the paths that it changes, see `touched_paths`.
+    """
     sizes = {info.path: info.size for info in tree}
-    found = [path for path in _touched(base_tree, tree) if path.startswith(FOLDER)]
+    found = [path for path in touched if path.startswith(FOLDER)]
     name = found[0].split("/")[1] if found else ""
     # Before anything is fetched: a path that a stranger chose becomes a path on this machine's disk.
     if not is_contributor_name(name) or tuple(found) != contribution_paths(name) or found[1] not in sizes:
@@ -43,7 +48,7 @@ def read_contribution(hub: Hub, proposal: Proposal, tree: Tree, base_tree: Tree)
     path = found[1]
     if sizes[path] > MAX_MANIFEST_BYTES:
         raise ManifestError(f"manifest of {sizes[path]} bytes, at most {MAX_MANIFEST_BYTES} are read")
-    manifest = from_json(Manifest, hub.fetch(path, at=proposal.revision).read_bytes(), source="manifest.json")
+    manifest = from_json(Manifest, hub.fetch(path, at=proposal.revision).read_bytes(), source=MANIFEST)
     if manifest.contributor != name:
         raise ManifestError(f"the manifest is of {manifest.contributor!r}, its folder of {name!r}")
     return Contribution(manifest=manifest, proposal=proposal.number, revision=proposal.revision)
@@ -59,12 +64,14 @@ def check_account(contributor: str, account: str, policy: Policy) -> list[str]:
     return reasons
 
 
-def check_contribution(contribution: Contribution, tree: Tree, base_tree: Tree, policy: Policy) -> list[str]:
+def check_contribution(
+    contribution: Contribution, tree: Tree, touched: Sequence[str], policy: Policy
+) -> list[str]:
     """Reasons to turn a contribution away that show before its delta is fetched."""
     delta, manifest = contribution_paths(contribution.manifest.contributor)
     size = next(info.size for info in tree if info.path == delta)
     reasons = check_terms(size, contribution.manifest.codec, policy)
-    if odd := [path for path in _touched(base_tree, tree) if path not in (delta, manifest)]:
+    if odd := [path for path in touched if path not in (delta, manifest)]:
         reasons.append(f"changes {odd[0]!r}: a contribution adds its own two files and nothing else")
     return reasons
 
@@ -101,8 +108,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _touched(before: Tree, after: Tree) -> list[str]:
-    """Paths that were added, removed or changed."""
+def touched_paths(before: Tree, after: Tree) -> list[str]:
+    """Paths that were added, removed or changed, in order."""
     one = {info.path: info.digest for info in before}
     two = {info.path: info.digest for info in after}
     return sorted(path for path in one.keys() | two.keys() if one.get(path) != two.get(path))

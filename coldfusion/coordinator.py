@@ -20,6 +20,7 @@ from coldfusion.admission import (
     contribution_paths,
     read_contribution,
     sha256_of,
+    touched_paths,
 )
 from coldfusion.checkpoint import Checkpoint, weight_files
 from coldfusion.codecs import codec_named
@@ -146,8 +147,9 @@ class Coordinator:
         self, round_: Round, proposal: Proposal, base: Checkpoint, base_tree: Tree, policy: Policy
     ) -> Round:
         tree = self.hub.paths(at=proposal.revision)
+        touched = touched_paths(base_tree, tree)
         try:
-            contribution = read_contribution(self.hub, proposal, tree, base_tree)
+            contribution = read_contribution(self.hub, proposal, tree, touched)
         except ManifestError as exc:
             return refuse(round_, [_refusal(proposal, str(exc))])
         if reasons := check_account(contribution.manifest.contributor, proposal.author, policy):
@@ -155,7 +157,7 @@ class Coordinator:
         admitted = admit(round_, contribution)
         if contribution not in admitted.contributions:
             return admitted
-        reasons = check_contribution(contribution, tree, base_tree, policy)
+        reasons = check_contribution(contribution, tree, touched, policy)
         reasons = reasons or check_file(self._fetch_delta(contribution), contribution.manifest, base)
         return refuse(round_, [verdict_on(contribution, reasons)]) if reasons else admitted
 

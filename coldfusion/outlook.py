@@ -36,13 +36,18 @@ class Outlook:
         return f"round {self.round_index}: {counts}; it {waits}{until}"
 
 
+def addressed_to(round_index: int, proposals: Sequence[Proposal]) -> list[tuple[Proposal, str]]:
+    """The pull requests that are titled like contributions to a round, each with the contributor's name."""
+    titled = ((proposal, parse_title(proposal.title)) for proposal in proposals)
+    return [(p, title[1]) for p, title in titled if title is not None and title[0] == round_index]
+
+
 def outlook(round_index: int, policy: Policy, published: datetime, proposals: Sequence[Proposal]) -> Outlook:
     """The outlook of a round whose base was published at a moment and that has these open pull requests.
 
     A contribution counts where its account may make it; anybody can title a pull request.
     """
-    titled = [(proposal, parse_title(proposal.title)) for proposal in proposals]
-    ours = [(p, title[1]) for p, title in titled if title is not None and title[0] == round_index]
+    ours = addressed_to(round_index, proposals)
     names = {name for p, name in ours if not check_account(name, p.author, policy)}
     hours = policy.deadline_hours
     return Outlook(

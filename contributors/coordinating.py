@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import resource
 import shutil
@@ -23,8 +21,8 @@ from contributors.evaluation import PROBE, Evaluator
 from contributors.pool import open_pool
 from contributors.taskfolder import read_tasks
 from hub_sync.address import Remote, open_hub
-from hub_sync.outbox import state_folder
 from hub_sync.pacing import Pacer
+from hub_sync.rooms import alone_in, short_digest, state_folder
 
 STEPS = {
     "admit": "fetching what was submitted",
@@ -43,7 +41,8 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
     remote = Remote(pacer=pacer, timeout=config.timeout, cache=fetched)
     hub = open_hub(repo, author="coordinator", remote=remote)
     _allow_open_files()
-    with _alone(room), _evaluation(hub, config, room) as evaluate:
+    taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
+    with alone_in(room, taken), _evaluation(hub, config, room) as evaluate:
         coordinator = Coordinator(
             hub=hub,
             workdir=room / "work",
@@ -64,24 +63,9 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
 
 
 def _room(repo: str, config: CoordinateConfig) -> Path:
-    key = hashlib.sha256(f"{os.environ.get('HF_ENDPOINT', '')} {repo}".encode()).hexdigest()[:16]
-    room = Path(config.workdir) if config.workdir else state_folder() / "coordinator" / key
-    with writing(room):
-        room.mkdir(parents=True, exist_ok=True)
-    return room
-
-
-@contextmanager
-def _alone(room: Path) -> Iterator[None]:
-    """Two coordinators on one machine must not work in one folder. A killed one holds nothing back."""
-    with writing(room):
-        lock = (room / "lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise RoundError(f"{room}: a coordinator is at work there; this coordinator stops") from exc
-        yield
+    if config.workdir:
+        return Path(config.workdir)
+    return state_folder() / "coordinator" / short_digest(os.environ.get("HF_ENDPOINT", ""), repo)
 
 
 def _allow_open_files() -> None:

@@ -6,8 +6,6 @@ the Hub is away, and is submitted exactly once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -16,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coldfusion.admission import check_account
+from coldfusion.admission import DELTA, check_account
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
 from coldfusion.federation import State, read_state
@@ -28,10 +26,11 @@ from contributors.config import JoinConfig
 from contributors.consent import Consent, describe_parcel
 from contributors.data import load_examples
 from contributors.devices import limit_threads
-from contributors.node import DELTA, Turn, prepare, submit, submitted
+from contributors.node import Turn, prepare, submit, submitted
 from contributors.reporting import Milestones, Report
 from hub_sync.address import Remote, open_hub, proposal_address
-from hub_sync.outbox import Outbox, Parcel, state_folder
+from hub_sync.outbox import Outbox, Parcel
+from hub_sync.rooms import short_digest, state_folder
 
 
 def join(
@@ -45,7 +44,7 @@ def join(
 ) -> None:
     """Contribute to the federation at an address: once, or to every round as it opens."""
     room = Path(config.outbox) if config.outbox else state_folder() / "outbox"
-    fetched = room / f"fetched-{_digest(repo, config.name)}"
+    fetched = room / f"fetched-{short_digest(repo, config.name)}"
     hub = open_hub(repo, author=config.name or "local", remote=Remote(timeout=config.timeout, cache=fetched))
     limit_threads(config.threads or os.cpu_count() or 1)
     contributor = name_for(hub.author, config.name)
@@ -116,19 +115,19 @@ class Joiner:
         """Names what a contribution is made from: a file that was changed is other data."""
         path = Path(self.data)
         stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
-        return _digest(self.data, stamp, asdict(self.config.training), self.config.seed)
+        return short_digest(self.data, stamp, asdict(self.config.training), self.config.seed)
 
     def _make(self, state: State, origin: str) -> Parcel:
         """Fine-tune from the newest base and leave the contribution in the outbox, checked."""
         # What can be known before hours of work is.
         if reasons := check_account(self.contributor, self.hub.author, state.policy):
             raise ContributionError(_refused(reasons))
-        load_examples(self.data)
+        examples = load_examples(self.data)
         self.say(f"round {state.open_round}: fetching base {state.base[:12]}")
         with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
             base = materialise(self.hub, state.base, Path(scratch) / "base")
             self.say(f"round {state.open_round}: fine-tuning on {self.data}")
-            made = prepare(base, self._turn(state), Path(scratch), self.report)
+            made = prepare(base, self._turn(state), examples, into=Path(scratch), report=self.report)
             with Checkpoint(base) as checkpoint:
                 reasons = reasons_against(
                     made.manifest,
@@ -191,7 +190,3 @@ def name_for(account: str, wanted: str | None) -> str:
 
 def _refused(reasons: list[str]) -> str:
     return f"the federation would refuse this: {'; '.join(reasons)}"
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -8,21 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.admission import contribution_paths, sha256_of
+from coldfusion.admission import DELTA, MANIFEST, contribution_paths, sha256_of
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.deltas import write_delta
 from coldfusion.errors import writing
 from coldfusion.hub import Hub, Proposal
 from coldfusion.jsonrecords import to_json
-from coldfusion.records import Manifest, Revision, is_name_of, parse_title
+from coldfusion.outlook import addressed_to
+from coldfusion.records import Manifest, Revision, is_name_of
 from contributors.config import TrainingConfig
-from contributors.data import load_examples
+from contributors.data import Examples, load_examples
 from contributors.finetuning import finetune
 from contributors.models import tensor_reader
 from contributors.reporting import Report
 from hub_sync.address import open_hub
-
-DELTA, MANIFEST = "delta.safetensors", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +62,9 @@ class Submission:
 
 def contribute(base: Path, turn: Turn, report: Report) -> Submission:
     """Take a turn, starting from the checkpoint directory `base`, and open the pull request."""
+    examples = load_examples(turn.data)
     with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
-        offer = prepare(base, turn, Path(scratch), report)
+        offer = prepare(base, turn, examples, into=Path(scratch), report=report)
         hub = open_hub(turn.hub, author=turn.contributor)
         proposal = submit(hub, offer.manifest, offer.files)
     return Submission(
@@ -77,9 +77,8 @@ def contribute(base: Path, turn: Turn, report: Report) -> Submission:
     )
 
 
-def prepare(base: Path, turn: Turn, into: Path, report: Report) -> Offer:
+def prepare(base: Path, turn: Turn, examples: Examples, *, into: Path, report: Report) -> Offer:
     """Fine-tune from the checkpoint directory `base`; delta and manifest go into the directory `into`."""
-    examples = load_examples(turn.data)
     finetuned = finetune(base, examples, turn.training, seed=turn.seed, report=report)
     ended = time.time()
     delta, description = into / DELTA, into / MANIFEST
@@ -117,9 +116,5 @@ def submit(hub: Hub, manifest: Manifest, files: Mapping[str, Path]) -> Proposal:
 
 def submitted(hub: Hub, round_index: int) -> set[str]:
     """The contributors that have an open pull request of their own account for a round, by its title."""
-    titles = ((parse_title(proposal.title), proposal.author) for proposal in hub.proposals())
-    return {
-        title[1]
-        for title, account in titles
-        if title and title[0] == round_index and is_name_of(title[1], account)
-    }
+    ours = addressed_to(round_index, hub.proposals())
+    return {name for proposal, name in ours if is_name_of(name, proposal.author)}

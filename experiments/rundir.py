@@ -8,8 +8,6 @@ timeline.jsonl  where the time went                report.html
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from coldfusion.errors import ColdFusionError, ConfigError, writing
 from coldfusion.hub import Hub, materialise
 from contributors.models import prepare_base
 from experiments.config import SimulationConfig
+from hub_sync.rooms import alone_in
 
 
 @contextmanager
@@ -31,19 +30,14 @@ def run_directory(config: SimulationConfig) -> Iterator[Path]:
     """
     room = Path(config.run)
     is_new = not room.exists()
-    with writing(room):
-        room.mkdir(parents=True, exist_ok=True)
-        lock = os.open(room / "lock", os.O_CREAT | os.O_RDWR)
-    try:
-        _lock(lock, room)
-        _prepare(config, room)
-        yield room
-    except ColdFusionError:
-        if is_new and not (room / "store").exists():
-            shutil.rmtree(room, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
+    with alone_in(room, ConfigError(f"run={room}: another process is at work there")):
+        try:
+            _prepare(config, room)
+            yield room
+        except ColdFusionError:
+            if is_new and not (room / "store").exists():
+                shutil.rmtree(room, ignore_errors=True)
+            raise
 
 
 def keep_base(hub: Hub, room: Path) -> None:
@@ -55,13 +49,6 @@ def keep_base(hub: Hub, room: Path) -> None:
         materialise(hub, hub.head(), fresh, copy=True)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
-
-
-def _lock(descriptor: int, room: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise ConfigError(f"run={room}: another process is at work there") from exc
 
 
 def _prepare(config: SimulationConfig, room: Path) -> None:

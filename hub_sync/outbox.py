@@ -7,25 +7,19 @@ with other data must not submit it.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.admission import contribution_paths
+from coldfusion.admission import DELTA, MANIFEST, contribution_paths
 from coldfusion.errors import ManifestError, writing
 from coldfusion.jsonrecords import from_json
 from coldfusion.records import Manifest, Revision
+from hub_sync.rooms import short_digest
 
-DELTA, MANIFEST, ORIGIN, AGREED = "delta.safetensors", "manifest.json", "origin", "agreed"
-
-
-def state_folder() -> Path:
-    """Where this user's programs keep what they need again (XDG base directory specification)."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "coldfusion"
+ORIGIN, AGREED = "origin", "agreed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +49,7 @@ class Outbox:
     """The parcels of one contributor for one federation."""
 
     def __init__(self, root: Path, *, address: str, contributor: str) -> None:
-        whose = hashlib.sha256(f"{address}\n{contributor}".encode()).hexdigest()[:16]
-        self.folder = root / whose
+        self.folder = root / short_digest(address, contributor)
 
     def put(self, source: Path, manifest: Manifest, *, origin: str) -> Parcel:
         """Move delta and manifest of a finished contribution in here. One is kept: the newest.

@@ -134,9 +134,8 @@ class Store:
         """Take the folder of a repo out of its place, for the holder of the lock."""
         self._forget(key)
         if self._folder(key).exists():
-            doomed = (
-                self.root / "doomed" / uuid.uuid4().hex
-            )  # among the repos it might be somebody's namespace
+            # Not among the repos: there it might be somebody's namespace.
+            doomed = self.root / "doomed" / uuid.uuid4().hex
             doomed.parent.mkdir(exist_ok=True)
             self._folder(key).rename(doomed)
 

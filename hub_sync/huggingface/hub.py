@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
@@ -102,14 +102,7 @@ class HuggingFaceHub:
         mark = f"coldfusion commit {uuid.uuid4().hex}"  # tells ours from another coordinator's
 
         def call() -> Revision:
-            info = self.api.create_commit(
-                self.repo_id,
-                _operations(files),
-                commit_message=message,
-                commit_description=mark,
-                parent_commit=base,
-            )
-            return Revision(info.oid)
+            return Revision(self._send(files, title=message, text=mark, parent=base).oid)
 
         def landed() -> Revision | None:
             newest = self._commits("main")
@@ -142,14 +135,7 @@ class HuggingFaceHub:
         author = self.author
 
         def call() -> Proposal:
-            info = self.api.create_commit(
-                self.repo_id,
-                _operations(files),
-                commit_message=title,
-                commit_description=message,
-                create_pr=True,
-                parent_commit=parent,
-            )
+            info = self._send(files, title=title, text=message, parent=parent, create_pr=True)
             if info.pr_num is None:
                 raise HubError(f"{self.address}: opening a pull request: the Hub answered without its number")
             return Proposal(number=info.pr_num, title=title, author=author, revision=Revision(info.oid))
@@ -186,6 +172,18 @@ class HuggingFaceHub:
                 hf_raise_for_status(answer)
 
         self._read(f"deleting refs/pr/{proposal}", call)
+
+    def _send(
+        self, files: Mapping[str, Path], *, title: str, text: str, parent: str, create_pr: bool = False
+    ) -> CommitInfo:
+        return self.api.create_commit(
+            self.repo_id,
+            _operations(files),
+            commit_message=title,
+            commit_description=text,
+            parent_commit=parent,
+            create_pr=create_pr,
+        )
 
     def _check(self, at: Revision) -> None:
         """A read that names a branch or a tag would not be pinned."""

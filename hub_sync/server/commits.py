@@ -20,7 +20,7 @@ from hub_sync.server.access import may_write, require_write
 from hub_sync.server.call import Call
 from hub_sync.server.events import tell, tell_discussion
 from hub_sync.server.failures import STALE, ApiError, bad_request, forbidden, no_revision
-from hub_sync.server.operations import Changes, add_files, laid_over, read_changes
+from hub_sync.server.operations import Changes, above, add_files, laid_over, read_changes
 from hub_sync.server.preupload import check_pull_request_size
 from hub_sync.server.quota import UNLIMITED, cap_of, reserve
 from hub_sync.server.receiving import drain, receive
@@ -126,8 +126,7 @@ def _check_texts(changes: Changes) -> None:
         raise bad_request("the summary or the description of the commit cannot be written as UTF-8")
     folders = set[str]()
     for path in changes.added:
-        parts = path.split("/")
-        folders |= {"/".join(parts[:count]) for count in range(1, len(parts))}
+        folders.update(above(path))
         if len(folders) > MOST_FOLDERS:
             raise bad_request(f"a commit writes to {MOST_FOLDERS:,} folders at most")
 

@@ -98,13 +98,13 @@ def laid_over(
     gone = set(deleted)
     found = {path: sha for path, sha in files.items() if path not in gone}
     if folders := gone - files.keys():
-        inside = {path: uppers for path in files if (uppers := folders.intersection(_above(path)))}
+        inside = {path: uppers for path in files if (uppers := folders.intersection(above(path)))}
         if missing := folders.difference(*inside.values()):
             name = next(path for path in deleted if path in missing)
             raise ApiError(404, f"cannot delete {name!r}: it is not there", code="EntryNotFound")
         found = {path: sha for path, sha in found.items() if path not in inside}
     for path in added:
-        for upper in _above(path):
+        for upper in above(path):
             if upper in found and upper not in added:
                 raise bad_request(f"{upper!r} is a file, so there can be no {path!r}")
     return found | added
@@ -160,6 +160,6 @@ def _pointer(call: Call, theirs: Possession, value: dict[str, Any]) -> tuple[str
     return path, Pointer(oid, call.service.store.blobs.path(oid).stat().st_size)
 
 
-def _above(path: str) -> Iterator[str]:
+def above(path: str) -> Iterator[str]:
     """a/b/c -> a, a/b"""
     return (path[: slash.start()] for slash in re.finditer("/", path))

@@ -42,7 +42,8 @@ def test_stock_git_finds_nothing_wrong_with_the_repository(tmp_path: Path, file:
     revision = hub.commit({"a/b/c.txt": file, "a/d.txt": file}, message="1", parent=None)
     hub.propose({"x.txt": file}, title="t", message="m", parent=revision)
     repo = tmp_path / "store" / "repos" / "local" / "federation.git"
-    subprocess.run(["git", "--git-dir", repo, "fsck", "--strict"], check=True, capture_output=True)
+    found = subprocess.run(["git", "--git-dir", repo, "fsck", "--strict"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
 
 
 def test_two_objects_on_one_folder_are_one_repo(tmp_path: Path, file: Path) -> None:

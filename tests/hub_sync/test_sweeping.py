@@ -52,6 +52,7 @@ def test_folders_as_deep_as_they_come_are_looked_through(
     store.sweep()
     store.delete("lab/other")
     store.delete("lab/m")
+    assert store.repos.all() == []
 
 
 def test_a_namespace_may_be_called_like_what_is_deleted(store: Store) -> None:

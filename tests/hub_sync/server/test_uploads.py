@@ -60,6 +60,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(hub: Hub) -> None:
             connection.sendall(head.encode() + bytes(size // 2))
             wait_until(lambda: any(incoming.iterdir()))
         wait_until(lambda: not any(incoming.iterdir()))
+        assert not list(incoming.iterdir())
 
 
 def test_what_is_not_what_it_should_be_is_refused(hub: Hub) -> None:
