@@ -22,59 +22,77 @@ ABANDONED = 24 * 3600  # seconds after which an incoming file belongs to a proce
 class Incoming:
     """A file that is being written into the store. It becomes a blob by `keep`, or it goes away.
 
-    Use it as a context manager. One more thread hashes what was written while the next piece is written, and
-    another one sees to it that the disk does not get all of a large file at the end.
+    Use it as a context manager. One more thread hashes what is in the file while more is written, as far
+    behind as it likes: nothing waits in memory for it. And another one sees to it that the disk does not get
+    all of a large file at the end.
     """
 
     def __init__(self, store: BlobStore, *, hashed: bool) -> None:
         self._store = store
-        handle, name = tempfile.mkstemp(dir=store.incoming)
+        self._handle, name = tempfile.mkstemp(dir=store.incoming)
         self.path, self.size = Path(name), 0
-        self._file, self._digest = os.fdopen(handle, "wb", buffering=0), hashlib.sha256()
-        self._hasher = ThreadPoolExecutor(max_workers=1) if hashed else None
-        self._flusher = ThreadPoolExecutor(max_workers=1) if hashed else None
+        self._file = os.fdopen(self._handle, "wb", buffering=0)
+        self._threads = ThreadPoolExecutor(max_workers=2) if hashed else None
+        self._digest, self._hashed, self._flushed = hashlib.sha256(), 0, 0  # bytes; flushed or on their way
         self._hashing, self._flushing = Future[None](), Future[None]()
-        self._flushed = 0  # bytes, or on their way
         self._hashing.set_result(None)
         self._flushing.set_result(None)
 
     def write(self, *pieces: Piece) -> None:
         """Append."""
-        before = self._hashing
-        if self._hasher:
-            self._hashing = self._hasher.submit(self._hash, pieces)
         with writing(self._store.root):
             for piece in pieces:
                 view = memoryview(piece)
                 while view:  # an unbuffered write may be short
                     view = view[self._file.write(view) :]
                 self.size += len(piece)
-            self._flush()
-        before.result()  # so that no more is in memory than what is hashed and what is written
+            self._follow(BATCH, FLUSH)
 
-    def _flush(self) -> None:
-        if self._flusher and self.size - self._flushed >= FLUSH and self._flushing.done():
+    def take(self, pipe: int, count: int) -> None:
+        """Append so many bytes that wait in a pipe. They never come into this process."""
+        with writing(self._store.root):
+            while count:
+                moved = os.splice(pipe, self._handle, count)
+                count -= moved
+                self.size += moved
+            self._follow(BATCH, FLUSH)
+
+    def _follow(self, hash_at: int, flush_at: int) -> None:
+        """Have so much hashed and flushed, unless that is going on."""
+        if not self._threads:
+            return
+        if self.size - self._hashed >= hash_at and self._hashing.done():
+            self._hashing.result()
+            self._hashing = self._threads.submit(self._hash, hash_at)
+        if self.size - self._flushed >= flush_at and self._flushing.done():
             self._flushing.result()
             self._flushed = self.size
-            self._flushing = self._flusher.submit(os.fdatasync, self._file.fileno())
+            self._flushing = self._threads.submit(os.fdatasync, self._handle)
 
-    def _hash(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            self._digest.update(piece)
+    def _hash(self, least: int) -> None:
+        buffer = memoryview(bytearray(BATCH))
+        while (waiting := self.size - self._hashed) >= least:
+            count = os.preadv(self._handle, [buffer[:waiting]], self._hashed)
+            self._digest.update(buffer[:count])
+            self._hashed += count
 
     def sha256(self) -> str:
         """Of what was written so far, in hex."""
-        self._hashing.result()
+        with writing(self._store.root):
+            self._hashing.result()
+            self._follow(1, 1)
+            self._hashing.result()
         return self._digest.hexdigest()
 
     def keep(self) -> str:
         """Make it a blob; its sha256. All or nothing: it is on the disk before it has its name."""
+        sha256 = self.sha256()
         with writing(self._store.root):
             self._flushing.result()
-            os.fsync(self._file.fileno())
+            os.fsync(self._handle)
             self._file.close()
-            self._store.adopt(self.path, self.sha256())
-        return self.sha256()
+            self._store.adopt(self.path, sha256)
+        return sha256
 
     def __enter__(self) -> Incoming:
         return self
@@ -82,9 +100,8 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for thread in (self._hasher, self._flusher):
-            if thread:
-                thread.shutdown()
+        if self._threads:
+            self._threads.shutdown()
         self._file.close()
         self.path.unlink(missing_ok=True)
 

@@ -42,7 +42,7 @@ async def commit(call: Call) -> Response:
         await drain(call.request)
         raise
     with call.service.store.blobs.receive(hashed=False) as incoming:
-        await receive(call.request, incoming.write, most=MAX_BODY)
+        await receive(call.request, incoming, most=MAX_BODY)
         return await run_in_threadpool(_take, call, incoming.path)
 
 

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from hub_sync.blobs import BATCH
+from hub_sync.blobs import BATCH, Incoming
 from hub_sync.server import fastlane
 from hub_sync.server.failures import too_large
 
 DRAIN = 1 << 26  # bytes of an unwanted body that are read, so that the client gets to read the answer
 
 
-async def receive(request: Request, write: Callable[..., None], *, most: int) -> int:
-    """Hand the body to `write`, in a thread while the next pieces arrive; its size. Raises ApiError.
-
-    What `write` is given is only its own until it returns twice.
-    """
+async def receive(request: Request, incoming: Incoming, *, most: int) -> int:
+    """Append the body to a file, in a thread while the next pieces arrive; its size. Raises ApiError."""
     size = announced(request)
     if size is not None and size > most:
         raise too_large(f"{size:,} bytes where at most {most:,} are taken")
-    if (transport := fastlane.lane_of(request, size)) and size is not None:
-        await fastlane.receive(request, transport, size, write)
+    if (protocol := fastlane.lane_of(request, size)) and size is not None:
+        await fastlane.receive(request, protocol, size, incoming)
         return size
-    return await _receive_slowly(request, write, most=most)
+    return await _receive_slowly(request, incoming, most=most)
 
 
 def announced(request: Request) -> int | None:
@@ -35,7 +32,7 @@ def announced(request: Request) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
-async def _receive_slowly(request: Request, write: Callable[..., None], *, most: int) -> int:
+async def _receive_slowly(request: Request, incoming: Incoming, *, most: int) -> int:
     size, writing = 0, asyncio.create_task(asyncio.sleep(0))
     try:
         async for batch in _batches(request):
@@ -43,7 +40,7 @@ async def _receive_slowly(request: Request, write: Callable[..., None], *, most:
             if size > most:
                 raise too_large(f"more than {most:,} bytes")
             await writing
-            writing = asyncio.create_task(run_in_threadpool(write, *batch))
+            writing = asyncio.create_task(run_in_threadpool(incoming.write, *batch))
     finally:
         await writing
     return size

@@ -79,7 +79,7 @@ async def put(call: Call) -> Response:
     _check_length(call, facts["size"])
     with call.service.store.blobs.receive() as incoming:
         async with _room(call, facts, facts["size"], instead_of=facts["oid"]) as name:
-            await receive(call.request, incoming.write, most=facts["size"])
+            await receive(call.request, incoming, most=facts["size"])
             await run_in_threadpool(_keep, call, incoming, facts, name)
     return Response(headers={"ETag": f'"{facts["oid"]}"'})
 
@@ -91,7 +91,7 @@ async def put_part(call: Call) -> Response:
     _check_length(call, size)
     with call.service.store.blobs.receive(hashed=False) as incoming:
         async with _room(call, facts, size, instead_of=_rows(facts, facts["number"])) as name:
-            received = await receive(call.request, incoming.write, most=size)
+            received = await receive(call.request, incoming, most=size)
             if received != size:
                 raise bad_request(f"{received:,} bytes arrived of a part of {size:,}")
             await run_in_threadpool(_keep_part, call, incoming, facts, name)

@@ -55,7 +55,7 @@ async def put_xorb(call: Call) -> Response:
         await drain(call.request)
         return JSONResponse({"was_inserted": False})
     with call.service.store.blobs.receive(hashed=False) as incoming:
-        await receive(call.request, incoming.write, most=MAX_XORB)
+        await receive(call.request, incoming, most=MAX_XORB)
         try:
             await run_in_threadpool(call.service.store.spaces.keep, facts["space"], xorb, incoming)
         except XetError as exc:
@@ -67,7 +67,7 @@ async def post_shard(call: Call) -> Response:
     """Make blobs of the files that a shard describes."""
     facts = await _let_in(call)
     with call.service.store.blobs.receive(hashed=False) as incoming:
-        await receive(call.request, incoming.write, most=MAX_SHARD)
+        await receive(call.request, incoming, most=MAX_SHARD)
         await run_in_threadpool(_rebuild_all, call, facts, incoming.path)
     if "/v1/" in call.request.url.path:
         return JSONResponse({"result": 1})

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,3 +98,11 @@ def add(path: str, data: bytes) -> CommitOperationAdd:
 def noise(size: int) -> bytes:
     """What no other test has uploaded."""
     return os.urandom(size)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Soon."""
+    end = time.time() + 10
+    while not condition():
+        assert time.time() < end
+        time.sleep(0.01)

@@ -2,8 +2,7 @@
 
 import hashlib
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,16 +10,9 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from hub_sync.server import fastlane, uploads
-from tests.hub_sync.served import Hub, add, in_thread, noise
+from tests.hub_sync.served import Hub, add, in_thread, noise, wait_until
 
 pytestmark = pytest.mark.usefixtures("lfs")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.time() + 10
-    while not condition():
-        assert time.time() < end
-        time.sleep(0.01)
 
 
 def batch(hub: Hub, repo: str, data: bytes, who: str = "alice") -> dict[str, dict[str, str]]:
