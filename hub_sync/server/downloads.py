@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from hub_sync.server import fastlane
 from hub_sync.server.access import require_contents
 from hub_sync.server.call import Call
 from hub_sync.server.failures import ApiError, no_entry
@@ -46,8 +49,8 @@ def resolve(call: Call) -> Response:
         return Response(status_code=status, headers=headers)
     if not pointer:
         return Response(call.git.blob(sha)[start:end], status_code=status, headers=headers)
-    pieces = _pieces(call.service.store.blobs.path(pointer.sha256), start, end)
-    return StreamingResponse(pieces, status_code=status, headers=headers)
+    blob = call.service.store.blobs.path(pointer.sha256)
+    return _File(blob, start, end, status_code=status, headers=headers)
 
 
 def _part(call: Call, size: int, headers: dict[str, str]) -> tuple[int, int, int]:
@@ -71,12 +74,29 @@ def _number(digits: str) -> int:
     return int(digits) if len(digits) <= _MOST else 10**_MOST
 
 
-async def _pieces(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
-    with await run_in_threadpool(path.open, "rb", buffering=0) as file:
-        await run_in_threadpool(file.seek, start)
-        while start < end and (piece := await run_in_threadpool(file.read, min(PIECE, end - start))):
-            start += len(piece)
-            yield piece
+class _File(Response):
+    """A part of a blob: from the disk to the connection inside the kernel where that is possible."""
+
+    def __init__(self, path: Path, start: int, end: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._path, self._start, self._size = path, start, end - start
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        with await run_in_threadpool(self._path.open, "rb", buffering=0) as file:
+            await send(head)
+            if protocol := fastlane.lane_of(Request(scope), self._size):
+                await fastlane.send(protocol, file, self._start, self._size)
+            else:
+                await self._send(file, send)
+        await send({"type": "http.response.body"})
+
+    async def _send(self, file: IO[bytes], send: Send) -> None:
+        await run_in_threadpool(file.seek, self._start)
+        left = self._size
+        while left and (piece := await run_in_threadpool(file.read, min(PIECE, left))):
+            left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 ROUTES = [

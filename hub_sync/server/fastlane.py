@@ -1,9 +1,10 @@
-"""Large uploads past the web server: from the socket into the file, by one thread, inside the kernel.
+"""Large files past the web server: between the socket and the file, by one thread, inside the kernel.
 
 Piece by piece through asyncio and h11, a byte is copied five times and every piece wakes the event loop; that
-was two thirds of what an upload cost. Once the head of a request is read and its length is known, the rest of
-it is nothing but bytes, and a thread moves them. The connection is closed after that, because h11 does not
-know what it missed. Not through TLS, where the socket has other bytes than the request.
+was two thirds of what an upload cost. Once the head of a request or of an answer is through and the length of
+the rest is known, it is nothing but bytes, and a thread moves them, up with splice and down with sendfile.
+After an upload the connection is closed, because h11 does not know what it missed. Not through TLS, where the
+socket has other bytes than the file.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import IO, cast
 
 import anyio
+import h11
 from starlette.requests import ClientDisconnect, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -95,3 +98,23 @@ def _pipe() -> Iterator[tuple[int, int]]:
     finally:
         os.close(end)
         os.close(start)
+
+
+async def send(protocol: Protocol, file: IO[bytes], start: int, count: int) -> None:
+    """Send `count` bytes of a file from `start` on, in a thread, and tell h11. Or cut the connection."""
+    try:
+        await _in_lane(protocol, partial(_send, file=file, start=start, count=count))
+    except ClientDisconnect:
+        protocol.transport.abort()
+        await asyncio.sleep(0)  # in which uvicorn hears of it
+    if not protocol.transport.is_closing():
+        placeholder = cast("bytes", range(count))  # all that h11 asks of it is its length
+        protocol.conn.send_with_data_passthrough(h11.Data(data=placeholder))
+
+
+def _send(connection: socket.socket, *, file: IO[bytes], start: int, count: int) -> None:
+    try:
+        if connection.sendfile(file, start, count) < count:
+            raise ClientDisconnect
+    except OSError as exc:
+        raise ClientDisconnect from exc

@@ -1,12 +1,16 @@
 """Files over plain HTTP."""
 
+import socket
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
-from tests.hub_sync.served import TOKENS, Hub, add, noise
+from hub_sync.server import fastlane
+from tests.hub_sync.served import TOKENS, Hub, add, in_thread, noise, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,38 @@ def test_a_download_goes_on_where_it_broke_off(hub: Hub, repo: str, large: bytes
         other = http.get(url, headers={"Range": "bytes=2000000-", "If-Range": '"another"'})
     assert (rest.status_code, rest.content) == (206, large[2_000_000:])
     assert (other.status_code, other.content) == (200, large)
+
+
+def test_a_part_of_a_large_file_and_then_more_over_the_same_connection(hub: Hub) -> None:
+    repo, data = hub.new_repo(), noise(fastlane.LARGE + 12_345)
+    hub.api().create_commit(repo, [add("model.safetensors", data)], commit_message="m")
+    connection = HTTPConnection(urlsplit(hub.endpoint).netloc)
+    connection.connect()
+    opened = connection.sock
+    for start in (0, 345, 12_345, 12_346):  # the last is too little to be sent past the web server
+        connection.request(
+            "GET", f"/{repo}/resolve/main/model.safetensors", headers={"Range": f"bytes={start}-"}
+        )
+        assert connection.getresponse().read() == data[start:]
+    assert connection.sock is opened
+    connection.close()
+
+
+def test_somebody_who_goes_away_in_the_middle_is_let_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = noise(4 * fastlane.LARGE)
+    with in_thread(tmp_path / "store") as hub:
+        repo = hub.new_repo()
+        hub.api().create_commit(repo, [add("model.safetensors", data)], commit_message="m")
+        url = urlsplit(f"{hub.endpoint}/{repo}/resolve/main/model.safetensors")
+        with socket.create_connection((url.hostname, url.port)) as connection:
+            connection.sendall(f"GET {url.path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_until(lambda: fastlane._lanes.borrowed_tokens == 1)
+            assert connection.recv(100)
+        wait_until(lambda: fastlane._lanes.borrowed_tokens == 0)
+        assert hub.read(repo, "model.safetensors") == data
+    assert not caplog.records
 
 
 def test_a_snapshot_of_a_pull_request(hub: Hub, repo: str, tmp_path: Path) -> None:
