@@ -52,7 +52,7 @@ class Incoming:
         """Append so many bytes that wait in a pipe. They never come into this process."""
         with writing(self._store.root):
             while count:
-                moved = os.splice(pipe, self._handle, count)
+                moved = os.splice(pipe, self._file.fileno(), count)  # asked again: it may be closed by now
                 count -= moved
                 self.size += moved
             self._follow(BATCH, FLUSH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -82,21 +82,20 @@ class _File(Response):
         self._path, self._start, self._size = path, start, end - start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        with await run_in_threadpool(self._path.open, "rb", buffering=0) as file:
-            await send(head)
-            if protocol := fastlane.lane_of(Request(scope), self._size):
-                await fastlane.send(protocol, file, self._start, self._size)
-            else:
-                await self._send(file, send)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if protocol := fastlane.lane_of(Request(scope), self._size):
+            await fastlane.send(protocol, self._path, self._start, self._size)
+        else:
+            await self._send(send)
         await send({"type": "http.response.body"})
 
-    async def _send(self, file: IO[bytes], send: Send) -> None:
-        await run_in_threadpool(file.seek, self._start)
+    async def _send(self, send: Send) -> None:
         left = self._size
-        while left and (piece := await run_in_threadpool(file.read, min(PIECE, left))):
-            left -= len(piece)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        with await run_in_threadpool(self._path.open, "rb", buffering=0) as file:
+            await run_in_threadpool(file.seek, self._start)
+            while left and (piece := await run_in_threadpool(file.read, min(PIECE, left))):
+                left -= len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 ROUTES = [

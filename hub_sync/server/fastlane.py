@@ -17,7 +17,8 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import IO, cast
+from pathlib import Path
+from typing import cast
 
 import anyio
 import h11
@@ -63,9 +64,14 @@ async def receive(request: Request, protocol: Protocol, size: int, incoming: Inc
 
 
 async def _in_lane(protocol: Protocol, move: Callable[[socket.socket], None]) -> None:
-    with socket.socket(fileno=os.dup(protocol.transport.get_extra_info("socket").fileno())) as connection:
-        connection.settimeout(STALLED)
-        await anyio.to_thread.run_sync(move, connection, limiter=_lanes, abandon_on_cancel=True)
+    connection = socket.socket(fileno=os.dup(protocol.transport.get_extra_info("socket").fileno()))
+    connection.settimeout(STALLED)
+    await anyio.to_thread.run_sync(_run, connection, move, limiter=_lanes, abandon_on_cancel=True)
+
+
+def _run(connection: socket.socket, move: Callable[[socket.socket], None]) -> None:
+    with connection:  # closed by the thread itself: an abandoned one must not go on with somebody else's
+        move(connection)
 
 
 def _receive(connection: socket.socket, *, first: bytes, left: int, incoming: Incoming) -> None:
@@ -100,10 +106,10 @@ def _pipe() -> Iterator[tuple[int, int]]:
         os.close(start)
 
 
-async def send(protocol: Protocol, file: IO[bytes], start: int, count: int) -> None:
+async def send(protocol: Protocol, path: Path, start: int, count: int) -> None:
     """Send `count` bytes of a file from `start` on, in a thread, and tell h11. Or cut the connection."""
     try:
-        await _in_lane(protocol, partial(_send, file=file, start=start, count=count))
+        await _in_lane(protocol, partial(_send, path=path, start=start, count=count))
     except ClientDisconnect:
         protocol.transport.abort()
         await asyncio.sleep(0)  # in which uvicorn hears of it
@@ -112,9 +118,11 @@ async def send(protocol: Protocol, file: IO[bytes], start: int, count: int) -> N
         protocol.conn.send_with_data_passthrough(h11.Data(data=placeholder))
 
 
-def _send(connection: socket.socket, *, file: IO[bytes], start: int, count: int) -> None:
+def _send(connection: socket.socket, *, path: Path, start: int, count: int) -> None:
     try:
-        if connection.sendfile(file, start, count) < count:
-            raise ClientDisconnect
+        with path.open("rb", buffering=0) as file:
+            sent = connection.sendfile(file, start, count)
     except OSError as exc:
         raise ClientDisconnect from exc
+    if sent < count:
+        raise ClientDisconnect
