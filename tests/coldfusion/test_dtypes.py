@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldfusion.dtypes import narrow, widen
+from coldfusion.dtypes import STORAGE, narrow, widen, widen_into
 
 TORCH = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
 
@@ -52,3 +52,15 @@ def test_widening_undoes_narrowing_of_what_fits(dtype: str, values: np.ndarray) 
 def test_bf16_agrees_with_torch(values: np.ndarray) -> None:
     theirs = torch.from_numpy(values).to(torch.bfloat16).view(torch.uint16).numpy()
     assert narrow(values.astype(np.float64), "BF16").tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16"])
+@pytest.mark.parametrize("finite", [True, False])
+def test_every_half_is_widened_in_place_as_it_is_by_itself(dtype: str, finite: bool) -> None:
+    raw = np.arange(65536, dtype=np.uint16).view(STORAGE[dtype])
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        raw = raw[np.isfinite(widen(raw, dtype))] if finite else raw
+        out, expected = np.empty(raw.size, np.float32), widen(raw, dtype).astype(np.float32)
+        widen_into(raw, dtype, out)
+    np.testing.assert_array_equal(out, expected)
+    assert (np.signbit(out) == np.signbit(expected))[~np.isnan(out)].all()
