@@ -1,4 +1,4 @@
-"""One safetensors file, read by name and range with positioned reads and never as a whole.
+"""One safetensors file, here or elsewhere, read by name and range with positioned reads and never as a whole.
 
 The header is a stranger's, so it is checked in full before a byte of data is believed: sizes, offsets,
 overlaps, holes, duplicate names. Positioned reads instead of a memory map keep the process's memory at the
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from coldfusion.dtypes import FLOATS, STORAGE, Array
 from coldfusion.errors import TensorMismatch
+from coldfusion.places import Bytes, LocalBytes, again, check_same, part
 
 MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
 MAX_DIMENSIONS = 16
@@ -52,13 +52,13 @@ class TensorFile:
     Raises TensorMismatch for a file that is not well-formed safetensors or has a header of too many bytes.
     """
 
-    def __init__(self, path: Path, *, max_header: int = MAX_HEADER) -> None:
-        self.path = path
-        self._fd = os.open(path, os.O_RDONLY)
+    def __init__(self, file: Path | Bytes, *, max_header: int = MAX_HEADER) -> None:
+        self._bytes = LocalBytes(file) if isinstance(file, Path) else file
+        self.path = self._bytes.address
         try:
-            self.tensors, self.metadata, self._starts = _parse(path, self._fd, max_header)
+            self.tensors, self.metadata, self._starts = _parse(self._bytes, max_header)
         except BaseException:
-            os.close(self._fd)
+            self._bytes.close()
             raise
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> Array:
@@ -66,16 +66,30 @@ class TensorFile:
         info = self.tensors[name]
         stop = info.count if stop is None else stop
         out = np.empty(stop - start, dtype=STORAGE[info.dtype])
-        view, position = memoryview(out.view(np.uint8).data), self._starts[name] + start * out.itemsize
-        while view:
-            got = os.preadv(self._fd, [view], position)
-            if got == 0:
-                raise TensorMismatch(f"{self.path}: ends inside tensor {name!r}")
-            view, position = view[got:], position + got
+        self.read_into(name, start, out)
         return out
 
+    def read_into(self, name: str, start: int, out: Array) -> None:
+        """The same into `out`, 1-d, contiguous and in storage dtype: as many elements as it holds."""
+        try:
+            self._bytes.read_into(out.view(np.uint8).data, self.position(name, start))
+        except EOFError as exc:
+            raise TensorMismatch(f"{self.path}: ends inside tensor {name!r}") from exc
+
+    def position(self, name: str, start: int) -> int:
+        """The byte of the file at which an element of a tensor begins."""
+        return self._starts[name] + start * STORAGE[self.tensors[name].dtype].itemsize
+
+    def fingerprint(self) -> str:
+        """Equal where the contents are; empty where the address says it all."""
+        return self._bytes.fingerprint()
+
+    def check(self, fingerprint: str) -> None:
+        """Raise BaseError where this is not the file that the fingerprint was taken of."""
+        check_same(self._bytes, fingerprint)
+
     def close(self) -> None:
-        os.close(self._fd)
+        self._bytes.close()
 
     def __enter__(self) -> TensorFile:
         return self
@@ -83,15 +97,18 @@ class TensorFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return again, (TensorFile, self._bytes)
 
-def _parse(path: Path, fd: int, limit: int) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, int]]:
+
+def _parse(file: Bytes, limit: int) -> tuple[dict[str, TensorInfo], dict[str, str], dict[str, int]]:
     """The header: tensors in file order, metadata, and the absolute byte at which each tensor starts."""
-    size = os.fstat(fd).st_size
-    length = int.from_bytes(os.pread(fd, 8, 0), "little")
+    path, size = file.address, file.size
+    length = int.from_bytes(part(file, 0, min(8, size)), "little")
     if size < 8 or length > min(limit, size - 8):
         raise TensorMismatch(f"{path}: not a safetensors file: header of {length} bytes in a file of {size}")
     try:
-        header = json.loads(os.pread(fd, length, 8), object_pairs_hook=_without_duplicates)
+        header = json.loads(part(file, 8, length), object_pairs_hook=_without_duplicates)
         metadata = _metadata(header.pop("__metadata__", {}))
         spans = {name: _span(name, entry) for name, entry in header.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from coldfusion.dtypes import STORAGE, Array
 from coldfusion.errors import writing
+from coldfusion.outputs import Filling, announce, kernel, withdraw, write_at
+from coldfusion.places import again
 from coldfusion.tensorfile import TensorInfo
 
 
@@ -28,12 +32,19 @@ class TensorWriter:
 
     def __init__(self, path: Path, tensors: Sequence[TensorInfo], metadata: Mapping[str, str]) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        # No other file anywhere has this name: a process that finds it shares the disk with this one.
+        self.partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         self._tensors = {info.name: info for info in tensors}
         header, self._starts = _layout(tensors, metadata)
         with writing(path):
-            self._fd = os.open(self._partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-            _write_at(self._fd, header, 0)
+            self._fd = os.open(self.partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            try:
+                os.ftruncate(self._fd, len(header) + sum(info.nbytes for info in tensors))
+                write_at(self._fd, header, 0)
+            except BaseException:
+                self._drop()
+                raise
+        announce(self.partial, self)
 
     def write(self, name: str, start: int, values: Array) -> None:
         """Put `values`, 1-d and in storage dtype, at element `start` of tensor `name`."""
@@ -42,7 +53,7 @@ class TensorWriter:
             raise TypeError(f"{name}: got {values.dtype}, the file holds {dtype}")
         with writing(self.path):
             data = np.ascontiguousarray(values).view(np.uint8).data
-            _write_at(self._fd, data, self._starts[name] + start * dtype.itemsize)
+            write_at(self._fd, data, self._starts[name] + start * dtype.itemsize)
 
     def __enter__(self) -> TensorWriter:
         return self
@@ -52,10 +63,18 @@ class TensorWriter:
             with writing(self.path):
                 if kind is None:
                     os.fsync(self._fd)
-                    os.replace(self._partial, self.path)
+                    os.replace(self.partial, self.path)
         finally:
-            os.close(self._fd)
-            self._partial.unlink(missing_ok=True)
+            withdraw(self.partial)
+            self._drop()
+
+    def _drop(self) -> None:
+        fd, self._fd = self._fd, -1  # whoever still writes must not write into the next file of this number
+        os.close(fd)
+        self.partial.unlink(missing_ok=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return again, (Filling, self.path, self.partial.absolute(), kernel())
 
 
 def _layout(tensors: Sequence[TensorInfo], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
@@ -72,10 +91,3 @@ def _layout(tensors: Sequence[TensorInfo], metadata: Mapping[str, str]) -> tuple
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
     return len(text).to_bytes(8, "little") + text, {n: 8 + len(text) + b for n, b in begins.items()}
-
-
-def _write_at(fd: int, data: bytes | memoryview, position: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(fd, view, position)
-        view, position = view[done:], position + done

@@ -116,3 +116,12 @@ def test_a_flipped_byte_is_refused_or_harmless(
             assert all(len(file.read(name)) == info.count for name, info in file.tensors.items())
     except TensorMismatch:
         pass
+
+
+def test_who_writes_after_the_end_writes_into_no_other_file(tmp_path: Path) -> None:
+    info = TensorInfo("a", "F32", (2,))
+    with TensorWriter(tmp_path / "x", [info], {}) as out:
+        out.write("a", 0, np.ones(2, np.float32))
+    with TensorWriter(tmp_path / "y", [info], {}), pytest.raises(StorageError, match=r"cannot write .*/x"):
+        out.write("a", 0, np.ones(2, np.float32))  # y has the number that x had
+    assert not load_file(tmp_path / "y")["a"].any()
