@@ -7,7 +7,6 @@ that is over the cap, and nothing that a stranger sent is ever unpickled or impo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from coldfusion.deltas import check_delta
 from coldfusion.errors import ManifestError, TensorMismatch
 from coldfusion.hub import Hub, PathInfo, Proposal
 from coldfusion.jsonrecords import from_json
+from coldfusion.places import sha256_of
 from coldfusion.records import Contribution, Manifest, is_contributor_name, is_name_of
 from coldfusion.tensorfile import TensorFile
 
@@ -100,12 +100,6 @@ def check_file(path: Path, manifest: Manifest, base: Checkpoint) -> list[str]:
 def header_limit(base: Checkpoint) -> int:
     """Bytes that the header of a delta may have: a stranger's megabytes of JSON are not worth reading."""
     return 65_536 + 1024 * len(base.tensors)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def touched_paths(before: Tree, after: Tree) -> list[str]:

@@ -6,7 +6,8 @@ ColdFusionError
 ├── BaseError                a checkpoint cannot serve as a base
 ├── StorageError             this machine's disk is in the way: full, read-only, not permitted
 ├── RoundError               the protocol was broken
-│   └── TooFew               the round cannot be fused yet: too few contributions are left
+│   └── NotYet               the round cannot be fused from what is there
+│       └── TooFew           too few contributions are left
 ├── ContributionError        what a contributor sent cannot be used
 │   ├── ManifestError        unreadable, unknown version, digest differs
 │   └── TensorMismatch       names, shapes or dtypes differ from the base
@@ -48,8 +49,12 @@ class RoundError(ColdFusionError):
     """The protocol was broken."""
 
 
-class TooFew(RoundError):
-    """Fewer contributions are left than the round needs; it is tried again when more is there."""
+class NotYet(RoundError):
+    """The round cannot be fused from what is there; it is tried again when something else is there."""
+
+
+class TooFew(NotYet):
+    """Fewer contributions are left than the round needs."""
 
 
 class ContributionError(ColdFusionError):
