@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from coldfusion.records import Evaluation, Gain, RoundRecord
+from collections.abc import Mapping
+
+from coldfusion.records import Evaluation, Fusing, Gain, Option, RoundRecord
 
 _CARD = """\
 ---
@@ -32,15 +34,31 @@ What went into every round and the digest of what came out is in `rounds/`, the 
 
 def model_card(record: RoundRecord) -> str:
     """README.md for the base that `record` published."""
-    if record.parent is None:
+    if record.fusing is None:
         lineage = "The pretrained model that this federation starts from."
     else:
         lineage = (
             f"{record.num_accepted} of {len(record.entries)} contributions were fused "
-            f"({record.fuser}, outer_lr {record.outer_lr:g}) into the base of revision `{record.parent}`. "
+            f"({describe_fusing(record.fusing)}) into the base of revision `{record.parent}`. "
             "No data was shared: only weight deltas travelled (ColD Fusion, Don-Yehiya et al., ACL 2023)."
         )
     return _CARD.format(index=record.round_index, lineage=lineage, scores=_table(record.evaluation))
+
+
+def describe_fusing(fusing: Fusing) -> str:
+    """`ties (density 0.2), nesterov (outer_lr 0.7, momentum 0.9)`; ColD Fusion is `mean, outer_lr 1`."""
+    parts = [_with_options(fusing.fuser, fusing.fuser_options)]
+    if fusing.weights != "uniform":
+        parts.append(f"weighted by {fusing.weights} (max_examples {fusing.max_examples})")
+    rate: dict[str, Option] = {"outer_lr": fusing.outer_lr}
+    if fusing.outer == "sgd":
+        return ", ".join([*parts, f"outer_lr {fusing.outer_lr:g}"])
+    return ", ".join([*parts, _with_options(fusing.outer, {**rate, **fusing.outer_options})])
+
+
+def _with_options(name: str, options: Mapping[str, Option]) -> str:
+    values = (f"{key} {f'{v:g}' if isinstance(v, float) else v}" for key, v in options.items())
+    return f"{name} ({', '.join(values)})" if options else name
 
 
 def _table(evaluation: Evaluation) -> str:

@@ -7,7 +7,7 @@ started again: what was published is finished (tag, settle), what was not is don
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +19,47 @@ from coldfusion.admission import (
     check_file,
     contribution_paths,
     read_contribution,
-    sha256_of,
     touched_paths,
 )
 from coldfusion.checkpoint import Checkpoint, weight_files
 from coldfusion.codecs import codec_named
 from coldfusion.config import Policy
-from coldfusion.errors import ManifestError, NotOnHub, StaleParent, TooFew, writing
-from coldfusion.federation import Evaluate, State, read_state, round_texts, tag_name, write_texts
-from coldfusion.fusers import fuser_named
-from coldfusion.fusing import DeltaSource, fuse, measure
+from coldfusion.engine.sources import DeltaSource
+from coldfusion.errors import (
+    ConfigError,
+    ManifestError,
+    NotOnHub,
+    NotYet,
+    StaleParent,
+    TensorMismatch,
+    TooFew,
+    writing,
+)
+from coldfusion.federation import (
+    Evaluate,
+    State,
+    outer_path,
+    read_state,
+    round_texts,
+    tag_name,
+    write_texts,
+)
 from coldfusion.hub import Hub, Proposal, materialise
-from coldfusion.records import Contribution, Entry, Evaluation, RoundRecord, Verdict, parse_title
+from coldfusion.places import sha256_of
+from coldfusion.records import (
+    Contribution,
+    Entry,
+    Evaluation,
+    Revision,
+    RoundRecord,
+    Verdict,
+    parse_title,
+)
 from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
 from coldfusion.settling import settle
 from coldfusion.stats import RoundStats
+from coldfusion.stepping import PlannedStep, measure, plan_step, take_step
 from coldfusion.tensorfile import TensorFile
 
 STEPS = ("collect", "admit", "screen", "fuse", "evaluate", "publish", "tag", "settle", "done")
@@ -69,7 +94,8 @@ class Coordinator:
         quorum: accepted contributions that it needs; None: as many as the policy says. state: of the
         federation when the round was found to be due; None: as it is now.
 
-        Raises TooFew, and leaves the Hub as it was, where fewer contributions than the quorum are left.
+        Raises TooFew, and leaves the Hub as it was, where fewer contributions than the quorum are left;
+        NotYet where the fuser cannot work with those that are, Krum with four and f = 1 for example.
         StaleParent means that somebody else published this round: stop.
         """
         state = state or self.finish()
@@ -83,7 +109,7 @@ class Coordinator:
             round_ = self._admit(round_, proposals, base, state)
             self.on_step("screen")
             sources = {c: stack.enter_context(self._open(c)) for c in round_.contributions}
-            stats = measure(base, [_source(c, file) for c, file in sources.items()])
+            stats = measure(base, [_source(c, file) for c, file in sources.items()], state.policy.fuser)
             round_ = decide(round_, judge(round_.contributions, stats))
             if len(round_.cohort) < quorum:
                 if self.hub.head() != state.head:  # who published it has closed what was there
@@ -92,27 +118,37 @@ class Coordinator:
                     )
                 raise TooFew(_too_few(round_, quorum))
             self.on_step("fuse")
-            fuse(
-                base,
-                [_source(c, sources[c]) for c in round_.cohort],
-                fuser_named(state.policy.fuser),
-                weights=[1.0] * len(round_.cohort),
-                outer_lr=state.policy.outer_lr,
-                into=candidate,
-            )
+            step = plan_step(self.hub, state, [c.manifest for c in round_.cohort])
+            cohort = [_source(c, sources[c]) for c in round_.cohort]
+            outer = self.workdir / "outer.safetensors"
+            try:
+                take_step(step, base, cohort, stats=stats, into=candidate, state_into=outer)
+            except (ConfigError, TensorMismatch) as exc:
+                raise NotYet(f"round {round_.index}: {len(cohort)} contributions are there; {exc}") from exc
         self.on_step("evaluate")
-        record = _record(round_, stats, state, candidate, self.evaluate(candidate))
-        self.on_step("publish")
         files = {name: candidate / name for name in weight_files(candidate)}
-        files |= write_texts(self.workdir / "texts", round_texts(record))
-        message = f"round {record.round_index}: {record.num_accepted} contributions fused"
-        head = self.hub.commit(files, message=message, parent=state.head)
+        files |= {outer_path(round_.index): outer} if outer.exists() else {}
+        record = _record(round_, stats, step, files, self.evaluate(candidate))
+        self.on_step("publish")
+        head = self._publish(record, files, state)
         self.on_step("tag")
         self.hub.tag(tag_name(record.round_index), at=head)
         self.on_step("settle")
         settle(self.hub, State(head, head, state.policy, record), on_trouble=self.on_trouble)
         self.on_step("done")
         return record
+
+    def _publish(self, record: RoundRecord, files: Mapping[str, Path], state: State) -> Revision:
+        """One commit of everything that a round publishes; the outer state of the round before goes."""
+        old = outer_path(state.record.round_index)
+        had = old in state.record.output and self.hub.paths(old, at=state.head)
+        texts = write_texts(self.workdir / "texts", round_texts(record))
+        return self.hub.commit(
+            {**files, **texts},
+            message=f"round {record.round_index}: {record.num_accepted} contributions fused",
+            parent=state.head,
+            removed=[old] if had else [],
+        )
 
     def _rooms(self, state: State) -> tuple[Path, Path]:
         """(the base, the candidate that has everything of it but the weights), freshly laid out."""
@@ -185,11 +221,13 @@ def _source(contribution: Contribution, file: TensorFile) -> DeltaSource:
 
 
 def _record(
-    round_: Round, stats: RoundStats, state: State, candidate: Path, evaluation: Evaluation
+    round_: Round, stats: RoundStats, step: PlannedStep, files: Mapping[str, Path], evaluation: Evaluation
 ) -> RoundRecord:
     contributions = {c.proposal: c for c in round_.contributions}
-    norms = dict(zip(stats.contributors, stats.norms, strict=True))
-    weight = 1.0 / len(round_.cohort)
+    norms = dict(zip(stats.keys, stats.norms, strict=True))
+    weights: dict[int | None, float] = dict(
+        zip((c.proposal for c in round_.cohort), step.weights, strict=True)
+    )
     entries = []
     for verdict in round_.all_verdicts:
         contribution = contributions.get(verdict.proposal) if verdict.proposal is not None else None
@@ -202,7 +240,7 @@ def _record(
                 sha256=manifest.sha256 if manifest else None,
                 codec=manifest.codec if manifest else None,
                 num_examples=manifest.num_examples if manifest else None,
-                weight=weight if verdict.accepted else 0.0,
+                weight=weights.get(verdict.proposal, 0.0),
                 norm=float(f"{norms[verdict.contributor]:.6g}") if verdict.accepted else None,
                 reasons=verdict.reasons,
             )
@@ -210,10 +248,10 @@ def _record(
     return RoundRecord(
         round_index=round_.index,
         parent=round_.base,
-        fuser=state.policy.fuser,
-        outer_lr=state.policy.outer_lr,
+        fusing=step.fusing,
         entries=tuple(entries),
-        output={name: sha256_of(candidate / name) for name in weight_files(candidate)},
+        output={path: sha256_of(file) for path, file in files.items()},
+        notes=step.notes,
         evaluation=evaluation,
     )
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coldfusion.cards import model_card
+from coldfusion.checkpoint import weight_files
 from coldfusion.config import Policy, dump, parse
 from coldfusion.errors import ConfigError, NotOnHub, RoundError, writing
 from coldfusion.hub import Hub
 from coldfusion.jsonrecords import from_json, to_json
+from coldfusion.places import sha256_of
 from coldfusion.records import PROTOCOL, Evaluation, Revision, RoundRecord
 
 POLICY = "federation.yaml"
@@ -40,6 +42,15 @@ class State:
 
 def record_path(round_index: int) -> str:
     return f"rounds/{round_index:04d}/record.json"
+
+
+def outer_path(round_index: int) -> str:
+    """The outer optimiser's state after a round, where it has one.
+
+    `main` holds the newest alone, or whoever takes a snapshot of the repo would load every round's; the
+    others stay at the tags of their rounds.
+    """
+    return f"rounds/{round_index:04d}/outer.safetensors"
 
 
 def tag_name(round_index: int) -> str:
@@ -121,8 +132,14 @@ def _first_commit(hub: Hub, base: Path, policy: Policy, evaluate: Evaluate, work
         return read_state(hub).base
     except NotOnHub:
         files = {p.relative_to(base).as_posix(): p for p in sorted(base.rglob("*")) if p.is_file()}
-        record = RoundRecord(round_index=0, parent=None, fuser=None, outer_lr=None, evaluation=evaluate(base))
-        files |= write_texts(workdir, {**round_texts(record), POLICY: dump(policy)})
+        record = RoundRecord(
+            round_index=0,
+            parent=None,
+            fusing=None,
+            output={name: sha256_of(base / name) for name in weight_files(base)},
+            evaluation=evaluate(base),
+        )
+        files |= write_texts(workdir, {**round_texts(record), POLICY: dump(policy.spelt_out())})
         return hub.commit(files, message="round 0: the pretrained model", parent=None)
 
 

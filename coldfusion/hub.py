@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,10 +62,18 @@ class Hub(Protocol):
     def fetch(self, path: str, *, at: Revision) -> Path:
         """A local file with the contents; to be read, never written."""
 
-    def commit(self, files: Mapping[str, Path], *, message: str, parent: Revision | None) -> Revision:
+    def commit(
+        self,
+        files: Mapping[str, Path],
+        *,
+        message: str,
+        parent: Revision | None,
+        removed: Collection[str] = (),
+    ) -> Revision:
         """Put `files` (path on the Hub -> local file) onto main in one commit; other files stay.
 
-        StaleParent unless main's head is still `parent` (None: the repo is still empty).
+        removed: paths that the new revision does not have any more; those before it keep them. NotOnHub where
+        one is not there. StaleParent unless main's head is still `parent` (None: the repo is still empty).
         """
 
     def tag(self, name: str, *, at: Revision) -> None:

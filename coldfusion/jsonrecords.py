@@ -34,21 +34,28 @@ def from_json(kind: type[T], data: bytes, *, source: str) -> T:
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, X | None, tuple[X, ...], dict[str, X], a NewType, or a plain type."""
+    """`value` as `kind`: a dataclass, a union, tuple[X, ...], dict[str, X], a NewType, or a plain type.
+
+    A union is X | None, or one of plain types of which the value is one.
+    """
     kind = getattr(kind, "__supertype__", kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _decode_dataclass(kind, value, where)
     if origin in (types.UnionType, typing.Union):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _decode(inner, value, where)
+        kinds = [argument for argument in arguments if argument is not types.NoneType]
+        if value is None and len(kinds) < len(arguments):
+            return None
+        if len(kinds) > 1 and type(value) not in kinds:
+            raise ManifestError(f"{where} is {value!r:.80}, not {' or '.join(k.__name__ for k in kinds)}")
+        return _decode(kinds[0] if len(kinds) == 1 else type(value), value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if type(value) is kind:  # not isinstance: True is no integer here
+    if type(value) is kind and kind is not float:  # not isinstance: True is no integer here
         return value
     raise ManifestError(f"{where} is {value!r:.80}, not {getattr(kind, '__name__', kind)}")
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from coldfusion.cards import describe
+from coldfusion.cards import describe, describe_fusing
 from coldfusion.federation import State, read_records, read_state, tag_name
 from coldfusion.hub import Hub
 from coldfusion.outlook import Outlook, outlook
@@ -40,10 +40,12 @@ def show(overview: Overview, console: Console) -> None:
     state, policy = overview.state, overview.state.policy
     line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     line(f"{overview.address}: base of {tag_name(state.record.round_index)} at {state.base}")
-    line(f"{policy.fuser}, outer_lr {policy.outer_lr:g}, quorum {policy.quorum}")
+    line(f"{describe_fusing(policy.fusing())}, quorum {policy.quorum}")
     console.print(_rounds(overview.records))
     for record in overview.records[1:][-LAST:]:
         console.print(_contributions(record))
+        for note in record.notes:
+            line(f"note: {note}")
     line(str(overview.outlook))
     if overview.outlook.contributors:
         line(f"there: {', '.join(overview.outlook.contributors)}")

@@ -16,6 +16,9 @@ PROTOCOL = 1
 Revision = NewType("Revision", str)
 """The full 40 hexadecimal digits of a commit."""
 
+Option = bool | int | float | str | None
+"""A value of a fuser's or an outer optimiser's option."""
+
 MAX_REASONS, MAX_REASON = 5, 300
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -176,7 +179,7 @@ class Entry:
     sha256: str | None
     codec: str | None
     num_examples: int | None
-    weight: float  # in the fused delta; 0 where refused
+    weight: float  # that the fuser was given, 1 on average; 0 where refused
     norm: float | None  # L2 norm of the delta, in parameter units, 6 significant digits
     reasons: tuple[str, ...]
 
@@ -186,15 +189,33 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fusing:
+    """How a round's deltas became a step: with its entries and its parent, enough to take it again.
+
+    Every option is spelt out, also where the policy leaves it at its default.
+    """
+
+    fuser: str
+    fuser_options: dict[str, Option]
+    weights: str  # the rule that gave the entries their weights
+    max_examples: int  # the cap of that rule
+    seed: int  # what random masks are drawn from
+    outer: str  # the outer optimiser
+    outer_lr: float
+    outer_options: dict[str, Option]  # without the learning rate
+    outer_state: str | None = None  # sha256 of its state that this round went on from; None: it began here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
     """What went in, what came out and why: enough to recompute the published base, bit for bit."""
 
     round_index: int
     parent: Revision | None  # the base that the contributions started from; None for the pretrained model
-    fuser: str | None
-    outer_lr: float | None
+    fusing: Fusing | None  # None for the pretrained model
     entries: tuple[Entry, ...] = ()
-    output: dict[str, str] = field(default_factory=dict)  # weight file -> sha256, hex
+    output: dict[str, str] = field(default_factory=dict)  # weights and outer state: path -> sha256, hex
+    notes: tuple[str, ...] = ()  # what people should know about this round
     evaluation: Evaluation = Evaluation()
     protocol: int = PROTOCOL
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from coldfusion.exact.sums import LIMIT
 from coldfusion.records import Contribution, Verdict
 from coldfusion.rounds import verdict_on
 from coldfusion.stats import RoundStats
@@ -19,10 +20,18 @@ def finite(i: int, stats: RoundStats) -> str | None:
 
 def changed(i: int, stats: RoundStats) -> str | None:
     """Refuse a delta of nothing but zeros: it would only make the mean of the others shorter."""
-    return "changes nothing: every number of the delta is 0" if stats.norms[i] == 0 else None
+    return (
+        "changes nothing: every number of the delta is 0" if stats.finite[i] and stats.peaks[i] == 0 else None
+    )
 
 
-SCREENS: Mapping[str, Screen] = {"finite": finite, "changed": changed}
+def representable(i: int, stats: RoundStats) -> str | None:
+    """Refuse a delta with a number that no exact sum can hold: no training makes one."""
+    peak, most = stats.peaks[i], LIMIT / 2
+    return None if peak <= most else f"changes a number by {peak:.3g}, more than {most:,.0f}"
+
+
+SCREENS: Mapping[str, Screen] = {"finite": finite, "changed": changed, "representable": representable}
 
 
 def judge(

@@ -8,7 +8,9 @@ from coldfusion.admission import check_account, check_file, check_terms
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.codecs import codec_named
 from coldfusion.config import Policy
-from coldfusion.fusing import DeltaSource, measure
+from coldfusion.engine.crews import Threads
+from coldfusion.engine.measuring import measure_cohort
+from coldfusion.engine.sources import Cohort, DeltaSource
 from coldfusion.records import Manifest
 from coldfusion.screens import SCREENS
 from coldfusion.tensorfile import TensorFile
@@ -27,5 +29,6 @@ def reasons_against(
     if reasons:
         return reasons
     with TensorFile(delta) as file:
-        stats = measure(base, [DeltaSource(manifest.contributor, file, codec_named(manifest.codec))])
+        source = DeltaSource(manifest.contributor, file, codec_named(manifest.codec))
+        stats = measure_cohort(Cohort(base, (source,)), Threads())
     return [reason for screen in SCREENS.values() if (reason := screen(0, stats))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import HubUnavailable, TooFew
+from coldfusion.errors import HubUnavailable, NotYet
 from coldfusion.federation import State, read_state
 from coldfusion.outlook import Outlook, outlook
 from coldfusion.records import RoundRecord
@@ -57,7 +57,7 @@ class Watch:
                     failed = (there, quorum)
                     yield self.coordinator.run_round(quorum=quorum, state=state)
                     continue
-            except TooFew as exc:  # tried again when more is there
+            except NotYet as exc:  # tried again when something else is there
                 self.say(str(exc))
             except HubUnavailable as exc:  # perhaps between a commit and its tag: that comes first next time
                 finished, failed = False, None

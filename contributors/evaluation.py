@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from coldfusion.admission import sha256_of
 from coldfusion.checkpoint import weight_files
 from coldfusion.errors import RoundError, writing
+from coldfusion.places import sha256_of
 from coldfusion.records import Evaluation
 from coldfusion.scores import Outcome, evaluation_of
 from coldfusion.seeds import seed_for

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,12 +74,19 @@ class LocalHub:
             return self.store.blobs.path(pointer.sha256)
         return self._as_file(sha.decode(), self._git.blob(sha))
 
-    def commit(self, files: Mapping[str, Path], *, message: str, parent: Revision | None) -> Revision:
+    def commit(
+        self,
+        files: Mapping[str, Path],
+        *,
+        message: str,
+        parent: Revision | None,
+        removed: Collection[str] = (),
+    ) -> Revision:
         contents = self._contents(files, is_first=parent is None)
         with self.store.database.exclusive() as db, writing(self.root):
             if parent is None:
                 self.store.begin(db, self.repo_id)
-            new = self._add(contents, parent=parent, message=message)
+            new = self._add(contents, parent=parent, message=message, removed=removed)
             add_repo(db, RepoRow(key=self.repo_id))
             if not self._git.move(MAIN, old=parent, new=new):
                 raise StaleParent(f"{self.root}: main is not at {parent and parent[:12]} any more")
@@ -124,9 +131,20 @@ class LocalHub:
             if about.status == "open":
                 close_with_comment(db, about, author=self.author, comment=comment)
 
-    def _add(self, contents: Mapping[str, bytes], *, parent: Revision | None, message: str) -> Revision:
-        """A commit of the parent's files with these laid over them."""
+    def _add(
+        self,
+        contents: Mapping[str, bytes],
+        *,
+        parent: Revision | None,
+        message: str,
+        removed: Collection[str] = (),
+    ) -> Revision:
+        """A commit of the parent's files without those `removed`, and with these laid over them."""
         tree = self._git.files(parent) if parent else {}
+        if missing := sorted(set(removed) - tree.keys()):
+            raise NotOnHub(f"{self.root}: no {missing[0]!r} to remove")
+        for path in removed:
+            del tree[path]
         for path, data in contents.items():
             tree[path] = self._git.add(data)
         parents = [parent] if parent else []

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from coldfusion.admission import contribution_paths, sha256_of
+from coldfusion.admission import contribution_paths
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.config import Policy
 from coldfusion.deltas import write_delta
 from coldfusion.federation import found, read_state
 from coldfusion.hub import Proposal, materialise
 from coldfusion.jsonrecords import to_json
+from coldfusion.places import sha256_of
 from coldfusion.records import Evaluation, Manifest
 from hub_sync.local import LocalHub
 

@@ -50,9 +50,22 @@ def test_init_publishes_checkpoint_policy_and_card(store: str) -> None:
     paths = {info.path for info in hub.paths(at=hub.head())}
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "federation.yaml"} <= paths
     policy = hub.fetch("federation.yaml", at=hub.head()).read_text()
-    assert parse_policy(policy) == Policy(quorum=2)
+    assert parse_policy(policy) == Policy(quorum=2).spelt_out()
     assert "# accepted contributions at which a round is fused\nquorum: 2\n" in policy
     assert hub.resolve("round-0000") == hub.head()
+
+
+def test_init_says_every_option_of_the_fuser_and_the_outer_optimiser(
+    command: Command, tiny_base: Path, tmp_path: Path
+) -> None:
+    repo, knobs = str(tmp_path / "other"), ["fuser=task_arithmetic", "fuser_options.scale=0.5"]
+    assert command("init", repo, "--base", str(tiny_base), *knobs, "outer=nesterov")[0] == 0
+    hub = LocalHub(Path(repo))
+    policy = hub.fetch("federation.yaml", at=hub.head()).read_text()
+    assert "fuser_options:\n  scale: 0.5\n  normalize: false\n" in policy
+    assert "outer_lr: 0.7\n" in policy and "outer_options:\n  momentum: 0.9\n" in policy
+    code, _, err = command("init", str(tmp_path / "no"), "--base", str(tiny_base), "outer=adam")
+    assert code == 2 and "adam has no outer_lr of its own" in err and err.count("\n") == 1
 
 
 def test_a_federation_is_founded_once(command: Command, store: str, tiny_base: Path) -> None:
@@ -71,7 +84,7 @@ def test_a_round_from_two_contributors_to_its_status(
     code, out, _ = command("coordinate", store, f"workdir={tmp_path}/w")
     assert code == 0 and "round 1 is published: 2 fused, 0 refused" in out
     code, out, _ = command("status", store)
-    assert code == 0 and "base of round-0001" in out and "bob" in out and "fused, weight 0.5" in out
+    assert code == 0 and "base of round-0001" in out and "bob" in out and "fused, weight 1" in out
     assert "round 2: 0 of 2 contributions are there; it waits for 2 more" in out
 
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from coldfusion.admission import contribution_paths
 from coldfusion.config import Policy, dump
 from coldfusion.coordinator import STEPS, Coordinator
-from coldfusion.errors import HubError, NotOnHub, RoundError, StaleParent, StorageError
+from coldfusion.errors import HubError, NotOnHub, NotYet, RoundError, StaleParent, StorageError
 from coldfusion.federation import read_records, read_state
 from coldfusion.hub import PathInfo
 from coldfusion.records import Evaluation, Revision, RoundRecord, TaskScore, Verdict
@@ -58,7 +58,7 @@ def test_a_round_publishes_the_mean_of_what_was_contributed(
         if name != "position_ids":
             mean = np.mean([np.float64(body[name]) for body in bodies], axis=0).astype(np.float32)
             np.testing.assert_array_max_ulp(tensor, mean, maxulp=1)
-    assert [(e.contributor, e.weight) for e in record.entries] == [("alice", 0.5), ("bob", 0.5)]
+    assert [(e.contributor, e.weight) for e in record.entries] == [("alice", 1.0), ("bob", 1.0)]
 
 
 def test_after_a_round_everything_is_tagged_recorded_and_settled(
@@ -307,6 +307,29 @@ def test_below_the_quorum_nothing_happens(hub: LocalHub, tmp_path: Path) -> None
     with pytest.raises(RoundError, match=r"round 1: 1 of 2 contributions needed .*mallory: holds NaN"):
         coordinator(hub, tmp_path).run_round()
     assert hub.head() == head and len(hub.proposals()) == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        (
+            Policy(fuser="krum", fuser_options={"f": 1}),
+            "3 contributions are there; Krum .* at least 5",
+        ),
+        (Policy(fuser="slerp"), "3 contributions are there; slerp takes exactly 2 deltas"),
+    ],
+)
+def test_a_fuser_that_cannot_work_with_what_is_there_waits(
+    hub: LocalHub, tmp_path: Path, policy: Policy, why: str
+) -> None:
+    new_federation(hub, tmp_path, BODY, policy)
+    for seed, name in enumerate("abc"):
+        contribute(hub, tmp_path, finetuned(BODY, seed), name=name)
+    head = hub.head()
+    with pytest.raises(NotYet, match=f"^round 1: {why}"):
+        coordinator(hub, tmp_path).run_round()
+    assert hub.head() == head and len(hub.proposals()) == 3
+    assert not list((tmp_path / "work" / "candidate").glob("*.safetensors"))
 
 
 def test_whoever_publishes_second_stops(hub: LocalHub, base: Path, tmp_path: Path) -> None:

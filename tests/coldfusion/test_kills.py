@@ -1,7 +1,8 @@
 """A coordinator that is killed anywhere and started again ends with the same round and the same bytes.
 
 A script makes one federation with an open round, copies it for every place to be killed at, and forks a
-coordinator there that is shot by SIGKILL, then one that is left alone.
+coordinator there that is shot by SIGKILL, then one that is left alone. Where the outer optimiser has a state,
+the open round is the second one: it goes on from a state, and takes it away when it publishes its own.
 """
 
 import json
@@ -16,12 +17,16 @@ from coldfusion.coordinator import STEPS
 SCRIPT = r"""
 import hashlib, json, os, shutil, signal, sys
 from pathlib import Path
+from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
+from coldfusion.federation import outer_path, record_path, tag_name
 from coldfusion.records import Evaluation
 from hub_sync.local import LocalHub
 from tests.helpers import contribute, finetuned, new_federation, small_body
 
-room = Path(sys.argv[1])
+room, outer = Path(sys.argv[1]), sys.argv[4]
+is_stateful = outer != "sgd"
+index = 1 + is_stateful  # of the round that is interrupted
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.chmod", "os.truncate"}
 
 def die():
@@ -64,25 +69,31 @@ def killed_at_event(number):
 def outcome(store):
     hub = LocalHub(store)
     files = {p.path: hub.fetch(p.path, at=hub.head()) for p in hub.paths(at=hub.head())}
+    states = [path for path in files if path.endswith("outer.safetensors")]
     return {
         "files": {path: hashlib.sha256(file.read_bytes()).hexdigest() for path, file in files.items()},
-        "comments": [hub.discussions.comments(hub.repo_id, n) for n in (1, 2, 3)],
+        "comments": [hub.discussions.comments(hub.repo_id, n) for n in numbers],
         "open": len(hub.proposals()),
-        "tagged": hub.resolve("round-0001") == hub.head(),
+        "tagged": hub.resolve(tag_name(index)) == hub.head(),
+        "states": states == [outer_path(index)] * is_stateful,
     }
 
 template = room / "template" / "store"
 hub = LocalHub(template)
-new_federation(hub, room, small_body())
+new_federation(hub, room, small_body(), Policy(outer=outer, outer_lr=0.01))
+if is_stateful:
+    contribute(hub, room / "before", finetuned(small_body(), 7), name="alice")
+    coordinate(template)
 for seed, name in enumerate(["carol", "alice", "bob"]):
     contribute(hub, room, finetuned(small_body(), seed), name=name)
+numbers = [proposal.number for proposal in hub.proposals()]
 
 def run(name, interrupted):
     store = room / name / "store"
     shutil.copytree(template, store)
     status = forked(lambda: interrupted(store))
     for _ in range(2):  # once to finish the round, once to find nothing left to do
-        if "rounds/0001/record.json" not in outcome_paths(store) or LocalHub(store).proposals():
+        if record_path(index) not in outcome_paths(store) or LocalHub(store).proposals():
             assert forked(lambda: coordinate_if_open(store)) == 0, name
     shutil.rmtree(store.parent / "work", ignore_errors=True)
     return status, outcome(store)
@@ -92,7 +103,7 @@ def outcome_paths(store):
     return {p.path for p in hub.paths(at=hub.head())}
 
 def coordinate_if_open(store):
-    if coordinator(store).finish().record.round_index == 0:
+    if coordinator(store).finish().record.round_index < index:
         coordinator(store).run_round()
 
 status, undisturbed = run("undisturbed", lambda store: killed_at_event(-1)(store))
@@ -111,28 +122,32 @@ print(json.dumps({"places": len(places), "wrong": wrong, "undisturbed": undistur
 """
 
 
-def kill_at(room: Path, steps: tuple[str, ...], stride: int) -> dict[str, object]:
+def kill_at(room: Path, steps: tuple[str, ...], *, stride: int, outer: str = "sgd") -> dict[str, object]:
     root = str(Path(__file__).parents[2])
-    arguments = [sys.executable, "-c", SCRIPT, str(room), json.dumps(steps), str(stride)]
+    arguments = [sys.executable, "-c", SCRIPT, str(room), json.dumps(steps), str(stride), outer]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, object] = json.loads(done.stdout)
     return found
 
 
-def test_killed_at_every_boundary_between_steps(tmp_path: Path) -> None:
-    found = kill_at(tmp_path, STEPS, stride=0)
+@pytest.mark.parametrize("outer", ["sgd", "adam"])
+def test_killed_at_every_boundary_between_steps(tmp_path: Path, outer: str) -> None:
+    found = kill_at(tmp_path, STEPS, stride=0, outer=outer)
     assert found["places"] == len(STEPS) and found["wrong"] == {}
     assert found["undisturbed"]["open"] == 0 and found["undisturbed"]["tagged"]  # type: ignore[index]
+    assert found["undisturbed"]["states"]  # type: ignore[index]
 
 
-def test_killed_in_the_middle_of_a_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("outer", ["sgd", "adam"])
+def test_killed_in_the_middle_of_a_step(tmp_path: Path, outer: str) -> None:
     """Shot just before every tenth operation on a file or on the database."""
-    found = kill_at(tmp_path, (), stride=10)
+    found = kill_at(tmp_path, (), stride=10, outer=outer)
     assert found["places"] >= 20 and found["wrong"] == {}  # type: ignore[operator]
 
 
 @pytest.mark.slow
-def test_killed_before_every_single_operation(tmp_path: Path) -> None:
-    found = kill_at(tmp_path, (), stride=1)
+@pytest.mark.parametrize("outer", ["sgd", "adam"])
+def test_killed_before_every_single_operation(tmp_path: Path, outer: str) -> None:
+    found = kill_at(tmp_path, (), stride=1, outer=outer)
     assert found["places"] >= 200 and found["wrong"] == {}  # type: ignore[operator]

@@ -7,6 +7,7 @@ from coldfusion.jsonrecords import from_json, to_json
 from coldfusion.records import (
     Entry,
     Evaluation,
+    Fusing,
     Gain,
     Manifest,
     Revision,
@@ -28,8 +29,17 @@ MANIFEST = Manifest(
 RECORD = RoundRecord(
     round_index=1,
     parent=Revision("a" * 40),
-    fuser="mean",
-    outer_lr=1.0,
+    fusing=Fusing(
+        fuser="rule",
+        fuser_options={"density": 0.2, "k": 3, "scope": "model", "normalize": True, "seed": None},
+        weights="examples",
+        max_examples=100,
+        seed=2**63 - 1,
+        outer="adam",
+        outer_lr=0.7,
+        outer_options={"tau": 1e-3},
+        outer_state="d" * 64,
+    ),
     entries=(
         Entry(
             contributor="bob",
@@ -44,6 +54,7 @@ RECORD = RoundRecord(
         ),
     ),
     output={"model.safetensors": "c" * 64},
+    notes=("something to know",),
     evaluation=Evaluation(
         scores=(TaskScore(task="t", held_out=True, protocol="probe", seed=0, score=50.0, num_examples=2),),
         gains=(Gain(protocol="probe", held_out=True, mean=1.0, low=-1.0, high=2.0, num_tasks=1),),
@@ -86,6 +97,13 @@ def test_a_manifest_that_exists_is_one_that_holds() -> None:
 def test_reading_is_strict_and_names_the_field(old: bytes, new: bytes, message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         from_json(Manifest, to_json(MANIFEST).replace(old, new), source="manifest.json")
+
+
+@pytest.mark.parametrize("value", ["[0.2]", "{}", "NaN", "1e999"])
+def test_an_option_in_a_record_is_a_plain_value(value: str) -> None:
+    text = to_json(RECORD).replace(b'"density": 0.2', f'"density": {value}'.encode())
+    with pytest.raises(ManifestError, match="RoundRecord.fusing.fuser_options.density"):
+        from_json(RoundRecord, text, source="record.json")
 
 
 def test_a_newer_record_asks_for_an_upgrade() -> None:

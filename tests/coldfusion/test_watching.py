@@ -172,3 +172,15 @@ def test_a_coordinator_that_finds_the_contributions_closed_stops_too(hub: LocalH
     watch(hub, tmp_path / "other", []).run_open_round()
     with pytest.raises(StaleParent, match="round 1 was published by somebody else"):
         late.run_round(state=state)
+
+
+def test_a_round_that_its_fuser_cannot_work_with_waits_for_more(tmp_path: Path) -> None:
+    hub = LocalHub(tmp_path / "another")
+    new_federation(hub, tmp_path / "another", BODY, Policy(quorum=2, fuser="krum"))
+
+    def come(*names: str) -> Callable[[], object]:
+        return lambda: [give(hub, tmp_path / "another", name) for name in names]
+
+    rounds, said = run(watch(hub, tmp_path, [come("alice", "bob"), lambda: None, come("carol")]))
+    assert rounds == [1]
+    assert sum("Krum with f = 0 needs at least 3 deltas, there are 2" in text for text in said) == 1

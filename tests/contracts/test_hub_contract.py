@@ -71,6 +71,18 @@ def test_paths_are_sorted_sized_and_told_apart_by_digest(hub: Hub, files: dict[s
     assert [info.path for info in hub.paths("notes/", at=second)] == ["notes/README.md"]
 
 
+def test_what_a_commit_removes_is_kept_by_the_revisions_before(hub: Hub, files: dict[str, Path]) -> None:
+    first = hub.commit(files, message="first", parent=None)
+    new = {"new.safetensors": files["model.safetensors"]}
+    second = hub.commit(new, message="second", parent=first, removed=["model.safetensors"])
+    left = [info.path for info in hub.paths(at=second) if info.path != ".gitattributes"]
+    assert left == ["new.safetensors", "notes/README.md"]
+    assert hub.fetch("model.safetensors", at=first).read_bytes() == files["model.safetensors"].read_bytes()
+    with pytest.raises(NotOnHub):
+        hub.commit(new, message="third", parent=second, removed=["model.safetensors"])
+    assert hub.head() == second
+
+
 def test_revisions_are_immutable(hub: Hub, tmp_path: Path) -> None:
     first = hub.commit({"a": write(tmp_path / "a", "one")}, message="1", parent=None)
     second = hub.commit({"a": write(tmp_path / "a", "two"), "b": tmp_path / "a"}, message="2", parent=first)

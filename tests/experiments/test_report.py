@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from coldfusion.config import Policy
 from coldfusion.records import Entry, Evaluation, Gain, Revision, RoundRecord, TaskScore
 from contributors.evaluation import PROBE
 from experiments.charts import gain_chart
@@ -44,14 +45,11 @@ def entry(name: str, proposal: int | None, *reasons: str) -> Entry:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    start = RoundRecord(
-        round_index=0, parent=None, fuser=None, outer_lr=None, evaluation=evaluation(50.0, 60.0, 0.0)
-    )
+    start = RoundRecord(round_index=0, parent=None, fusing=None, evaluation=evaluation(50.0, 60.0, 0.0))
     first = RoundRecord(
         round_index=1,
         parent=Revision("a" * 40),
-        fuser="mean",
-        outer_lr=1.0,
+        fusing=Policy().fusing(),
         entries=(entry("alice", 1), entry("bob", None, NASTY)),
         evaluation=evaluation(52.5, 59.0, 2.5),
     )
