@@ -71,6 +71,14 @@ def _of_status(action: str, exc: Exception) -> ColdFusionError:
     return HubError(f"{action}: {said}")
 
 
+def _no_repo(action: str, exc: Exception) -> ColdFusionError:
+    """The Hub does not tell a repo that is not there from one that is hidden."""
+    assert isinstance(exc, HfHubHTTPError)
+    if "authorization" in exc.response.request.headers:
+        return NotOnHub(f"{action}: no such repo, or it is private and this token does not open it")
+    return NoAccess(f"{action}: no such repo, or it is private: run `hf auth login` or set HF_TOKEN")
+
+
 def _away(action: str, exc: Exception) -> ColdFusionError:
     return HubUnavailable(f"{action}: {_one_line(exc.__cause__ or exc)}")
 
@@ -101,10 +109,7 @@ def _one_line(exc: BaseException) -> str:
 KINDS: list[tuple[type[Exception] | tuple[type[Exception], ...], Translate]] = [
     (GatedRepoError, _says(NoAccess, "the repo is gated; ask for access on its page, with this account")),
     (LocalEntryNotFoundError, _away),  # not in the cache, and the Hub did not answer
-    (
-        RepositoryNotFoundError,
-        _says(NotOnHub, "no such repo, or it is private and this token does not open it"),
-    ),
+    (RepositoryNotFoundError, _no_repo),
     ((RevisionNotFoundError, EntryNotFoundError), lambda action, exc: NotOnHub(f"{action}: {_said(exc)}")),
     (LocalTokenNotFoundError, _says(NoAccess, "no token; run `hf auth login` or set HF_TOKEN")),
     (OfflineModeIsEnabled, _says(HubUnavailable, "HF_HUB_OFFLINE is set; unset it to reach a Hub")),

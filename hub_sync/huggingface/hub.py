@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, hf_hub_url
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import get_session, hf_raise_for_status
@@ -19,12 +19,15 @@ from coldfusion.errors import HubError, NotOnHub, StaleParent
 from coldfusion.hub import PathInfo, Proposal
 from coldfusion.records import Revision, is_revision
 from hub_sync.gitrepo import check_path
+from hub_sync.huggingface.asking import Asker
 from hub_sync.huggingface.failures import translating
 from hub_sync.huggingface.session import use_session
 from hub_sync.pacing import Pacer
+from hub_sync.ranges import Fetched, Pieces, RangedFile
 from hub_sync.retrying import Patience
 
 T = TypeVar("T")
+Operation = CommitOperationAdd | CommitOperationDelete
 KEPT = {"open": {"open"}, "all": {"open", "closed", "merged"}}
 CREATED = {".gitattributes"}
 """What a repo holds that was created and never published to."""
@@ -97,12 +100,40 @@ class HuggingFaceHub:
         )
         return Path(found).resolve()  # the cache holds symbolic links
 
-    def commit(self, files: Mapping[str, Path], *, message: str, parent: Revision | None) -> Revision:
+    def open(self, path: str, *, at: Revision, pieces: Pieces) -> RangedFile:
+        """A file that is read by range where it is. pieces: what keeps those that were read."""
+        self._check(at)
+        url = hf_hub_url(self.repo_id, path, revision=at, endpoint=self.api.endpoint)
+        asker = Asker(url, build_hf_headers(token=self.token))
+
+        def fetch(start: int, stop: int) -> Fetched:
+            return self._read(f"reading {path}", lambda: asker.fetch(start, stop))
+
+        return RangedFile(f"{self.address}@{at[:12]}/{path}", fetch, pieces)
+
+    def top(self, *, at: Revision) -> list[PathInfo]:
+        """The files of a revision that are in no folder: those of a model."""
+
+        def call() -> list[PathInfo]:
+            tree = self.api.list_repo_tree(self.repo_id, revision=at)
+            return [_path_info(entry) for entry in tree if isinstance(entry, RepoFile)]
+
+        return self._read(f"listing {at[:12]}", call)
+
+    def commit(
+        self,
+        files: Mapping[str, Path],
+        *,
+        message: str,
+        parent: Revision | None,
+        removed: Collection[str] = (),
+    ) -> Revision:
         base = self._created() if parent is None else parent
         mark = f"coldfusion commit {uuid.uuid4().hex}"  # tells ours from another coordinator's
 
         def call() -> Revision:
-            return Revision(self._send(files, title=message, text=mark, parent=base).oid)
+            operations: list[Operation] = [*_additions(files), *_removals(removed)]
+            return Revision(self._send(operations, title=message, text=mark, parent=base).oid)
 
         def landed() -> Revision | None:
             newest = self._commits("main")
@@ -135,7 +166,7 @@ class HuggingFaceHub:
         author = self.author
 
         def call() -> Proposal:
-            info = self._send(files, title=title, text=message, parent=parent, create_pr=True)
+            info = self._send(_additions(files), title=title, text=message, parent=parent, create_pr=True)
             if info.pr_num is None:
                 raise HubError(f"{self.address}: opening a pull request: the Hub answered without its number")
             return Proposal(number=info.pr_num, title=title, author=author, revision=Revision(info.oid))
@@ -174,11 +205,11 @@ class HuggingFaceHub:
         self._read(f"deleting refs/pr/{proposal}", call)
 
     def _send(
-        self, files: Mapping[str, Path], *, title: str, text: str, parent: str, create_pr: bool = False
+        self, operations: Sequence[Operation], *, title: str, text: str, parent: str, create_pr: bool = False
     ) -> CommitInfo:
         return self.api.create_commit(
             self.repo_id,
-            _operations(files),
+            operations,
             commit_message=title,
             commit_description=text,
             parent_commit=parent,
@@ -241,11 +272,15 @@ class HuggingFaceHub:
         return inner
 
 
-def _operations(files: Mapping[str, Path]) -> list[CommitOperationAdd]:
+def _additions(files: Mapping[str, Path]) -> list[CommitOperationAdd]:
     """Made anew for every try: the client marks them as it goes. It mends bad paths; we refuse them."""
     for path in files:
         check_path(path)
     return [CommitOperationAdd(path_in_repo=path, path_or_fileobj=source) for path, source in files.items()]
+
+
+def _removals(paths: Iterable[str]) -> list[CommitOperationDelete]:
+    return [CommitOperationDelete(path_in_repo=path) for path in paths]
 
 
 def _path_info(entry: RepoFile) -> PathInfo:
