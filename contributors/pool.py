@@ -6,8 +6,6 @@ that fails is a result (its exception), not the end of the others.
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from contributors.board import Board
+from contributors.cluster import start_ray
 from contributors.config import PoolConfig
 from contributors.devices import limit_threads
 from contributors.reporting import Report
@@ -124,27 +123,12 @@ def open_pool(config: PoolConfig) -> Iterator[Pool]:
         return
     started = not ray.is_initialized()
     if started:
-        _start_ray(config)
+        start_ray(config)
     try:
         yield RayPool(ray.remote(num_cpus=0)(Board).remote(), config.cpus, config.gpus)
     finally:
         if started:
             ray.shutdown()
-
-
-def _start_ray(config: PoolConfig) -> None:
-    if config.address is not None:
-        ray.init(address=config.address, log_to_driver=False)
-        return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # else Ray writes a token file into the home directory
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    workers = config.workers or max(1, int((os.cpu_count() or 1) / config.cpus))
-    ray.init(
-        num_cpus=max(1, int(np.ceil(workers * config.cpus))),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
 
 
 def _in_worker(

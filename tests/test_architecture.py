@@ -10,10 +10,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["coldfusion", "hub_sync", "contributors", "experiments"]  # each may import the earlier ones
+CORE_LAYERS = ["exact", "fusers", "engine", "lora", "offline"]  # in coldfusion/: so may each of these
 COMPOSITION_ROOT = ROOT / "coldfusion" / "cli.py"  # imports all of them, per command
 
 CORE_MAY_IMPORT = {"coldfusion", "numpy", "safetensors", "omegaconf", "yaml", "typer", "rich", "__future__"}
-PURE = ["codecs", "dtypes", "errors", "fusers", "records", "rounds", "scores", "screens", "seeds", "stats"]
+
+
+def modules(package: str) -> list[Path]:
+    """Of a package of the core."""
+    return sorted((ROOT / "coldfusion" / package).glob("*.py"))
+
+
+PURE = [
+    *("codecs", "dtypes", "errors", "options", "outer", "records", "rounds", "scores", "screens"),
+    *("seeds", "stats", "weighting"),
+    *("exact/gram", "exact/sums", "exact/wholesums", "engine/spans"),
+    *(f"fusers/{path.stem}" for path in modules("fusers")),
+]
 IMPURE = {
     "os",
     "time",
@@ -41,12 +54,13 @@ def sources(layer: str) -> list[Path]:
     return [path for path in sorted((ROOT / layer).rglob("*.py")) if path != COMPOSITION_ROOT]
 
 
-def imported(file: Path) -> Iterator[str]:
+def imported(file: Path, depth: int = 1) -> Iterator[str]:
+    """What a file imports, to the first so many parts of the names."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield ".".join(node.module.split(".")[:depth])
         elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (".".join(alias.name.split(".")[:depth]) for alias in node.names)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -54,6 +68,13 @@ def test_imports_only_go_down(layer: str) -> None:
     above = set(LAYERS[LAYERS.index(layer) + 1 :])
     for file in sources(layer):
         assert not set(imported(file)) & above, f"{file} imports upwards"
+
+
+@pytest.mark.parametrize("package", CORE_LAYERS)
+def test_imports_within_the_core_only_go_down(package: str) -> None:
+    above = {f"coldfusion.{name}" for name in CORE_LAYERS[CORE_LAYERS.index(package) + 1 :]}
+    for file in modules(package):
+        assert not set(imported(file, 2)) & above, f"{file} imports upwards"
 
 
 def test_the_core_imports_its_few_libraries_and_nothing_else() -> None:

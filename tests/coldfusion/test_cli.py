@@ -91,6 +91,8 @@ BAD_CONFIGS = {
     "no base there": (["base=/nowhere"], "/nowhere: no model can be had"),
     "no tasks there": (["tasks=/nowhere"], "tasks=/nowhere: no such folder"),
     "unknown fuser": (["policy.fuser=avg"], "fuser 'avg' is not known; known: mean"),
+    "misspelt option of the fuser": (["policy.fuser_options.densty=1"], "mean has no option 'densty'"),
+    "unknown outer optimiser": (["policy.outer=lion"], "outer 'lion' is not known; known: sgd, momentum"),
     "unknown backend": (["pool.backend=dask"], "pool.backend 'dask' is not one of ray, serial"),
     "unknown task": (["held_out=[fig]"], "no task 'fig' there"),
 }
