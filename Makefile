@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint types slow conformance clean
+.PHONY: demo test lint types slow conformance peers clean
 
 demo: $(READY)
 	$(BIN)/coldfusion demo
@@ -24,6 +24,14 @@ slow: $(READY)
 conformance: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[conformance]'
 	$(BIN)/python tests/conformance/run.py
+
+# Record anew what mergekit 0.1.5 and Flower make of small models, and compare: two Pythons that have them,
+#   make peers MERGEKIT=/path/python FLOWER=/path/python
+peers: $(READY)
+	@test -x "$(MERGEKIT)" -a -x "$(FLOWER)" || \
+	  { echo "usage: make peers MERGEKIT=/path/python FLOWER=/path/python" >&2; exit 2; }
+	$(BIN)/python -m experiments.peers.record $(MERGEKIT) $(FLOWER)
+	$(BIN)/pytest tests/peers
 
 $(READY): pyproject.toml constraints.txt
 	@echo "installing into .venv; this takes some minutes the first time"
