@@ -18,7 +18,7 @@ def fuse(  # noqa: PLR0913 - one parameter per option
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What is fused: directories, .safetensors files, LoRA adapters, org/name[@revision].",
+            help="Directories, .safetensors files, org/name[@revision], LoRA adapters, contributions.",
             metavar="INPUT...",
         ),
     ] = None,

@@ -22,8 +22,15 @@ class NoOptions:
 class TaskArithmetic:
     """Options of task arithmetic."""
 
-    scale: float = 1.0  # lambda of Ilharco et al., omega of Merge to Learn: |D| / |G| there
+    scale: float = 1.0  # lambda of Ilharco et al.
     normalize: bool = False  # divide by the sum of the weights
+    skill: int = 0  # |D| and
+    general: int = 0  # |G| of Merge to Learn, examples or steps: scale is also multiplied by |D| / |G|
+
+    def __post_init__(self) -> None:
+        if (self.skill > 0) != (self.general > 0) or self.skill < 0 or self.general < 0:
+            sizes = f"skill {self.skill} and general {self.general}"
+            raise ConfigError(f"{sizes} make no ratio |D| / |G|: give both above 0, or none")
 
 
 def mean(facts: Facts, weights: Float64, options: NoOptions) -> Coefficients:
@@ -33,10 +40,15 @@ def mean(facts: Facts, weights: Float64, options: NoOptions) -> Coefficients:
 
 
 def task_arithmetic(facts: Facts, weights: Float64, options: TaskArithmetic) -> Coefficients:
-    """scale * sum_i w_i d_i. Ilharco et al. 2023; scale = |D| / |G|: Morrison et al. 2024, Merge to Learn."""
+    """scale * sum_i w_i d_i. Ilharco et al. 2023.
+
+    With skill and general set, scale is multiplied by |D| / |G|, what Morrison et al. 2024 (Merge to Learn)
+    use where there is no validation set: the sizes of the skill's and of the general model's training.
+    """
     del facts
     divisor = total_of(weights) if options.normalize else 1.0
-    return Coefficients(weights, divisor=divisor, factor=options.scale)
+    omega = options.skill / options.general if options.general else 1.0
+    return Coefficients(weights, divisor=divisor, factor=options.scale * omega)
 
 
 def total_of(weights: Float64) -> float:

@@ -1,4 +1,7 @@
-"""What a recipe names, opened: its base, its inputs, and where the files lie that hold their weights."""
+"""What a recipe names, opened: its base, its inputs, and where the files lie that hold their weights.
+
+An input is a checkpoint, a LoRA adapter, or a contribution: the folder of a delta and its manifest.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from coldfusion.admission import DELTA, MANIFEST
 from coldfusion.checkpoint import Checkpoint
-from coldfusion.engine.sources import CheckpointSource, Cohort, Source
+from coldfusion.codecs import codec_named
+from coldfusion.engine.sources import CheckpointSource, Cohort, DeltaSource, Source
+from coldfusion.errors import ManifestError
+from coldfusion.jsonrecords import from_json
 from coldfusion.lora.adapters import FACTORS, Adapter, is_adapter
 from coldfusion.lora.source import AdapterSource
 from coldfusion.offline.recipes import Input, Recipe
-from coldfusion.places import Directory, Place
+from coldfusion.places import Directory, Place, sha256_of
+from coldfusion.records import Manifest
 from coldfusion.tensorfile import TensorFile
 
 OpenInput = Callable[[str], Checkpoint]
@@ -33,17 +41,33 @@ def open_all(recipe: Recipe, open_input: OpenInput, stack: ExitStack) -> Opened:
     base = stack.enter_context(open_input(recipe.base))
     files, sources, size = {"base": (base.place, base.files)}, list[Source](), 0
     for one in recipe.inputs:
-        if is_adapter(Path(one.model)):
-            adapter = stack.enter_context(Adapter(Path(one.model), base.tensors))
+        folder = Path(one.model)
+        if is_adapter(folder):
+            adapter = stack.enter_context(Adapter(folder, base.tensors))
             sources.append(AdapterSource(one.key, adapter, _fisher(one, stack)))
-            files[one.key] = (Directory(Path(one.model)), [FACTORS])
-            size += (Path(one.model) / FACTORS).stat().st_size
+            files[one.key] = (Directory(folder), [FACTORS])
+            size += (folder / FACTORS).stat().st_size
+        elif (folder / MANIFEST).is_file():
+            sources.append(_contribution(one, stack))
+            files[one.key] = (Directory(folder), [DELTA])
+            size += (folder / DELTA).stat().st_size
         else:
             checkpoint = stack.enter_context(open_input(one.model))
             sources.append(CheckpointSource(one.key, checkpoint, recipe.mismatch, _fisher(one, stack)))
             files[one.key] = (checkpoint.place, checkpoint.files)
             size += sum(info.nbytes for info in checkpoint.tensors.values())
     return Opened(Cohort(base, tuple(sources)), files, size)
+
+
+def _contribution(one: Input, stack: ExitStack) -> DeltaSource:
+    """The delta of a contribution, as its manifest describes it. Raises ManifestError where it does not."""
+    folder = Path(one.model)
+    manifest = from_json(Manifest, (folder / MANIFEST).read_bytes(), source=str(folder / MANIFEST))
+    delta = folder / DELTA
+    if not delta.is_file() or sha256_of(delta) != manifest.sha256:
+        raise ManifestError(f"{folder}: its {DELTA} is not there, or not the one that {MANIFEST} describes")
+    file = stack.enter_context(TensorFile(delta))
+    return DeltaSource(one.key, file, codec_named(manifest.codec), _fisher(one, stack))
 
 
 def _fisher(one: Input, stack: ExitStack) -> TensorFile | None:

@@ -36,6 +36,13 @@ def test_task_arithmetic_adds_and_scales() -> None:
     assert fused.tolist() == [3.0, 1.0]
 
 
+def test_merge_to_learn_scales_by_the_ratio_of_the_trainings() -> None:
+    one, options = {"a": DELTAS["a"]}, {"skill": 479, "general": 958}
+    assert fuse_arrays(FUSERS["task_arithmetic"], one, options=options).tolist() == [0.5, 1.0]
+    with pytest.raises(ConfigError, match="skill 479 and general 0 make no ratio"):
+        fuse_arrays(FUSERS["task_arithmetic"], one, options={"skill": 479})
+
+
 def test_a_negative_weight_takes_a_task_out() -> None:
     fused = fuse_arrays(FUSERS["task_arithmetic"], DELTAS, weights={"a": 1.0, "b": -1.0})
     assert fused.tolist() == [-3.0, 4.0]
@@ -54,5 +61,5 @@ def test_weights_that_cancel_are_refused(weights: tuple[float, float]) -> None:
 
 
 def test_a_misspelt_option_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="task_arithmetic has no option 'scael'; known: normalize, scale"):
+    with pytest.raises(ConfigError, match="no option .scael.; known: general, normalize, scale, skill"):
         fuse_arrays(FUSERS["task_arithmetic"], DELTAS, options={"scael": 1.0})

@@ -10,11 +10,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from coldfusion.checkpoint import INDEX, Checkpoint
+from coldfusion.deltas import write_delta
 from coldfusion.engine.sources import Mismatch
-from coldfusion.errors import ConfigError, TensorMismatch
+from coldfusion.errors import ConfigError, ManifestError, TensorMismatch
+from coldfusion.jsonrecords import to_json
 from coldfusion.offline.fusing import fuse_offline
 from coldfusion.offline.recipes import Input, Recipe, read_recipe
 from coldfusion.places import sha256_of
+from coldfusion.records import Manifest, Revision
 from tests.helpers import Tensors, finetuned, small_body, write_checkpoint
 
 
@@ -192,3 +195,34 @@ def test_a_command_that_is_killed_leaves_no_output(tmp_path: Path) -> None:
 def test_every_rule_is_listed_with_its_options() -> None:
     listed = command("--list").stdout
     assert "mean " in listed and "--set scale=1.0 normalize=False" in listed
+
+
+def test_contributions_are_inputs_and_give_the_bytes_of_their_checkpoints(tmp_path: Path) -> None:
+    recipe = checkpoints(tmp_path, small_body())
+    fuse_offline(recipe, tmp_path / "whole", digests=False)
+    deltas = tuple(Input(str(contribution(tmp_path, recipe, i))) for i in range(3))
+    fuse_offline(Recipe(recipe.base, deltas), tmp_path / "deltas")
+    one, two = (tmp_path / name / "model.safetensors" for name in ("whole", "deltas"))
+    assert one.read_bytes() == two.read_bytes()
+    (tmp_path / "c1" / "delta.safetensors").write_bytes(b"another")
+    with pytest.raises(ManifestError, match="c1: its delta.safetensors is not there, or not the one"):
+        fuse_offline(Recipe(recipe.base, deltas), tmp_path / "again")
+
+
+def contribution(room: Path, recipe: Recipe, i: int) -> Path:
+    folder = room / f"c{i}"
+    folder.mkdir()
+    delta, body = folder / "delta.safetensors", finetuned(small_body(), i)
+    with Checkpoint(Path(recipe.base)) as base:
+        write_delta(base, lambda name: np.asarray(body[name]), delta, codec="exact")
+    manifest = Manifest(
+        contributor=f"c{i}",
+        round_index=1,
+        base=Revision("0" * 40),
+        codec="exact",
+        num_examples=1,
+        size=delta.stat().st_size,
+        sha256=sha256_of(delta),
+    )
+    (folder / "manifest.json").write_bytes(to_json(manifest))
+    return folder
