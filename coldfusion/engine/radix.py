@@ -48,9 +48,9 @@ def _histograms(
     groups: Sequence[tuple[Span, ...]], read: Read, known: tuple[int, Array] | None, crew: Crew
 ) -> tuple[Array, Array, int]:
     """((m, 2^16) counts of the next digit of those that share the known prefix, (m,) not 0, bits)."""
-    first, *others = crew.run(partial(_count_group, read, known), groups)
-    histogram, nonzero, width = first
-    for more, some, _ in others:
+    results = crew.run(partial(_count_group, read, known), groups)  # one at a time: each is of many megabytes
+    histogram, nonzero, width = next(results)
+    for more, some, _ in results:
         histogram += more
         nonzero += some
     return histogram, nonzero, width

@@ -29,7 +29,8 @@ SMALL = 4 * SPAN
 HELD = 32 * SMALL
 """Scores of all contributions together up to which that is so, and that a sample of a model holds."""
 PIECES, PIECE = 64, 512  # of a sample: few enough to cost little, spread so that rows that differ all count
-ERRORS = 6.0  # standard errors that a bracket reaches to either side
+SAMPLED = 1 << 21  # elements of a universe that one such sample is for
+ERRORS = 5.0  # standard errors that a bracket reaches to either side
 COLLECT = 8 << 20  # elements that all brackets of one universe may be expected to hold
 
 Ranked = Callable[[str], Array]
@@ -141,9 +142,9 @@ def _rank_large(
 
 def _sample(cohort: Cohort, ranking: Ranking, universe: _Universe) -> _Brackets | None:
     """Brackets from pieces spread evenly over the universe; None where they would hold too much."""
-    number = max(min(16 * PIECES, HELD // (PIECE * len(cohort.sources))), PIECES)
-    if len(universe.infos) == 1:
-        number = PIECES
+    # The larger the universe, the narrower a bracket has to be that holds no more.
+    number = PIECES * min(max(universe.count // SAMPLED, 1), 16)
+    number = max(min(number, 2 * HELD // (PIECE * len(cohort.sources))), PIECES)
     spread = [_scores(cohort, ranking, span).copy() for span in _spread(universe, number)]
     if not spread:  # all tensors are smaller than a piece
         return None
