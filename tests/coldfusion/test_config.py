@@ -71,7 +71,7 @@ def test_a_policy_spelt_out_says_every_default_and_means_the_same() -> None:
     overrides = ["fuser=task_arithmetic", "fuser_options.scale=0.5", "outer=nesterov"]
     policy = load(Policy, None, overrides)
     said = policy.spelt_out()
-    assert said.fuser_options == {"scale": 0.5, "normalize": False}
+    assert said.fuser_options == {"scale": 0.5, "normalize": False, "skill": 0, "general": 0}
     assert (said.outer_lr, said.outer_options) == (0.7, {"momentum": 0.9})
     assert said.fusing() == policy.fusing() and said.spelt_out() == said
 

@@ -193,7 +193,12 @@ def test_the_fusers_options_reach_it(hub: LocalHub, tmp_path: Path) -> None:
     new_federation(hub, tmp_path, BODY, policy)
     bodies = [finetuned(BODY, seed) for seed in (1, 2)]
     record = run_round(hub, tmp_path, bodies)
-    assert record.fusing and record.fusing.fuser_options == {"scale": 0.5, "normalize": False}
+    assert record.fusing and record.fusing.fuser_options == {
+        "scale": 0.5,
+        "normalize": False,
+        "skill": 0,
+        "general": 0,
+    }
     for name, tensor in published(hub).items():  # half of the sum of two deltas is their mean
         expected = np.mean([np.float64(body[name]) for body in bodies], axis=0).astype(np.float32)
         np.testing.assert_array_max_ulp(tensor, expected, maxulp=1)
