@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,9 @@ from coldfusion.engine.crews import Threads
 from coldfusion.engine.sources import CheckpointSource
 from coldfusion.errors import ConfigError, StorageError, TensorMismatch
 from coldfusion.tensorfile import TensorFile
-from tests.coldfusion.accumulators import KEYS, Room, fresh, furnished, sharded
+from tests.coldfusion.accumulators import KEYS, Room, fresh, sharded
 from tests.coldfusion.cohorts import files
 from tests.helpers import write_checkpoint
-
-
-@pytest.fixture(scope="module")
-def furnished_room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return furnished(tmp_path_factory.mktemp("accumulator"))
-
-
-@pytest.fixture
-def room(furnished_room: Room) -> Iterator[Room]:
-    yield furnished_room
-    (furnished_room.path / "sum").unlink(missing_ok=True)
-
 
 STEPS = st.lists(st.tuples(st.sampled_from(KEYS), st.integers(1, 5)), min_size=1, max_size=8)
 

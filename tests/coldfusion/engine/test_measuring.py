@@ -109,7 +109,9 @@ def test_a_delta_that_is_not_finite_counts_as_zeros(tmp_path: Path, bad: float) 
 
 
 def test_what_is_finite_is_not_in_the_way(tmp_path: Path) -> None:
-    measured(cohort_of(tmp_path, {"w": np.ones(3)})).require_finite()
+    found = measured(cohort_of(tmp_path, {"w": np.ones(3)}))
+    found.require_finite()
+    assert found.finite.all() and not found.odd
 
 
 def test_of_some_of_the_deltas(tmp_path: Path) -> None:
