@@ -123,8 +123,8 @@ def _rank_large(
     work = [
         (i, brackets[i], group)
         for i, universe in enumerate(universes)
-        for group in groups_of(universe.infos, cut)
         if brackets[i] is not None
+        for group in groups_of(universe.infos, cut)
     ]
     results = crew.run(partial(_pass, cohort, ranking), work)
     at = 0
@@ -251,7 +251,7 @@ def _settle(ranking: Ranking, universe: _Universe, found: _Found) -> Array | Non
         row = []
         for j, rank in enumerate(ranks):
             inside = rank - int(found.above[i, j])
-            if not 1 <= inside <= sum(map(len, held[j])) or found.held > 2 * COLLECT:
+            if not 1 <= inside <= sum(map(len, held[j])):
                 return None
             between = np.concatenate(held[j])
             row.append(np.partition(between, between.size - inside)[between.size - inside])

@@ -17,7 +17,7 @@ SPAN = 32_768
 GROUP = 8 * SPAN
 """Elements that a worker takes at a time: enough that handing out work costs nothing beside the work."""
 LARGE = 4 * SPAN
-"""Elements of a span where no sum depends on its size: threads then hand over the interpreter less often."""
+"""Elements of a span that need not stay in a cache: threads then hand over the interpreter less often."""
 HELD = 128 * SPAN
 """Elements of all inputs together that a worker holds of a span, where 1,024 of each are not more."""
 
