@@ -17,12 +17,10 @@ from coldfusion.errors import ManifestError, TensorMismatch
 from coldfusion.hub import Hub, PathInfo, Proposal
 from coldfusion.jsonrecords import from_json
 from coldfusion.places import sha256_of
-from coldfusion.records import Contribution, Manifest, is_contributor_name, is_name_of
+from coldfusion.records import DELTA, MANIFEST, Contribution, Manifest, is_contributor_name, is_name_of
 from coldfusion.tensorfile import TensorFile
 
 FOLDER = "contributions/"
-DELTA, MANIFEST = "delta.safetensors", "manifest.json"
-"""The two files of a contribution, wherever they lie."""
 MAX_MANIFEST_BYTES = 65_536
 
 Tree = Sequence[PathInfo]

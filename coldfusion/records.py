@@ -13,6 +13,9 @@ from coldfusion.errors import ManifestError
 PROTOCOL = 1
 """Version of the manifest, the record and the policy. Another number is refused, not guessed at."""
 
+DELTA, MANIFEST = "delta.safetensors", "manifest.json"
+"""The two files of a contribution, wherever they lie."""
+
 Revision = NewType("Revision", str)
 """The full 40 hexadecimal digits of a commit."""
 

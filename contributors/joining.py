@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coldfusion.admission import DELTA, check_account
+from coldfusion.admission import check_account
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
 from coldfusion.federation import State, read_state
 from coldfusion.hub import Hub, Proposal, materialise
-from coldfusion.records import Revision, is_contributor_name, is_name_of
+from coldfusion.records import DELTA, Revision, is_contributor_name, is_name_of
 from coldfusion.seeds import seed_for
 from coldfusion.selfcheck import reasons_against
 from contributors.config import JoinConfig

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.admission import DELTA, MANIFEST, contribution_paths
+from coldfusion.admission import contribution_paths
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.deltas import write_delta
 from coldfusion.errors import writing
@@ -16,7 +16,7 @@ from coldfusion.hub import Hub, Proposal
 from coldfusion.jsonrecords import to_json
 from coldfusion.outlook import addressed_to
 from coldfusion.places import sha256_of
-from coldfusion.records import Manifest, Revision, is_name_of
+from coldfusion.records import DELTA, MANIFEST, Manifest, Revision, is_name_of
 from contributors.config import TrainingConfig
 from contributors.data import Examples, load_examples
 from contributors.finetuning import finetune

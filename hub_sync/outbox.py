@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.admission import DELTA, MANIFEST, contribution_paths
+from coldfusion.admission import contribution_paths
 from coldfusion.errors import ManifestError, writing
 from coldfusion.jsonrecords import from_json
-from coldfusion.records import Manifest, Revision
+from coldfusion.records import DELTA, MANIFEST, Manifest, Revision
 from hub_sync.rooms import short_digest
 
 ORIGIN, AGREED = "origin", "agreed"

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.admission import DELTA, MANIFEST
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.codecs import codec_named
 from coldfusion.engine.sources import CheckpointSource, Cohort, DeltaSource, Source
@@ -20,7 +19,7 @@ from coldfusion.lora.adapters import FACTORS, Adapter, is_adapter
 from coldfusion.lora.source import AdapterSource
 from coldfusion.offline.recipes import Input, Recipe
 from coldfusion.places import Directory, Place, sha256_of
-from coldfusion.records import Manifest
+from coldfusion.records import DELTA, MANIFEST, Manifest
 from coldfusion.tensorfile import TensorFile
 
 OpenInput = Callable[[str], Checkpoint]
