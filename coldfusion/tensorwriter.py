@@ -17,9 +17,12 @@ import numpy as np
 
 from coldfusion.dtypes import STORAGE, Array
 from coldfusion.errors import writing
-from coldfusion.outputs import Filling, announce, kernel, withdraw, write_at
+from coldfusion.outputs import Filling, announce, begin_writing, kernel, withdraw, write_at
 from coldfusion.places import again
 from coldfusion.tensorfile import TensorInfo
+
+_AHEAD = 32 << 20
+"""Bytes after which the disk is told to begin."""
 
 
 class TensorWriter:
@@ -34,6 +37,7 @@ class TensorWriter:
         self.path = path
         # No other file anywhere has this name: a process that finds it shares the disk with this one.
         self.partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._waiting = 0
         self._tensors = {info.name: info for info in tensors}
         header, self._starts = _layout(tensors, metadata)
         with writing(path):
@@ -54,6 +58,10 @@ class TensorWriter:
         with writing(self.path):
             data = np.ascontiguousarray(values).view(np.uint8).data
             write_at(self._fd, data, self._starts[name] + start * dtype.itemsize)
+        self._waiting += data.nbytes  # of threads that write at once one may not be counted: no matter
+        if self._waiting > _AHEAD:
+            self._waiting = 0
+            begin_writing(self._fd)
 
     def __enter__(self) -> TensorWriter:
         return self
