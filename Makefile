@@ -33,7 +33,7 @@ peers: $(READY)
 	$(BIN)/python -m experiments.peers.record $(MERGEKIT) $(FLOWER)
 	$(BIN)/pytest tests/peers
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt hatch_build.py coldfusion/native/kernels.c
 	@echo "installing into .venv; this takes some minutes the first time"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

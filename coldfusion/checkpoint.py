@@ -10,6 +10,7 @@ from typing import Any
 
 from coldfusion.dtypes import Array
 from coldfusion.errors import BaseError, NotOnHub, TensorMismatch
+from coldfusion.native.kernels import Stretch
 from coldfusion.places import WEIGHTS as WEIGHTS
 from coldfusion.places import Directory, Place, again, contents
 from coldfusion.tensorfile import TensorFile, TensorInfo
@@ -59,6 +60,10 @@ class Checkpoint:
     def read_into(self, name: str, start: int, out: Array) -> None:
         """The same into `out`, 1-d, contiguous and in storage dtype: as many elements as it holds."""
         self.shards[self._shard_of[name]].read_into(name, start, out)
+
+    def stretch(self, name: str, start: int) -> Stretch | None:
+        """Where the elements of a tensor lie from `start` on, if that is a file of this machine."""
+        return self.shards[self._shard_of[name]].stretch(name, start)
 
     def __enter__(self) -> Checkpoint:
         return self

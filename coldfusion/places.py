@@ -37,6 +37,10 @@ class Bytes(Protocol):
     def read_into(self, view: memoryview, position: int) -> None:
         """Fill the whole view with what stands from `position` on. Raises EOFError where the file ends."""
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the open file, where this is one of this machine."""
+
     def fingerprint(self) -> str:
         """Equal where the contents are; empty where the address says it all."""
 
@@ -73,6 +77,10 @@ class LocalBytes:
     @property
     def size(self) -> int:
         return os.fstat(self._fd).st_size
+
+    @property
+    def descriptor(self) -> int | None:
+        return self._fd
 
     def read_into(self, view: memoryview, position: int) -> None:
         while view:

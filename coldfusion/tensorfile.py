@@ -18,6 +18,7 @@ import numpy as np
 
 from coldfusion.dtypes import FLOATS, STORAGE, Array
 from coldfusion.errors import TensorMismatch
+from coldfusion.native.kernels import Stretch
 from coldfusion.places import Bytes, LocalBytes, again, check_same, part
 
 MAX_HEADER = 100_000_000  # bytes; the safetensors format's own limit
@@ -75,6 +76,13 @@ class TensorFile:
             self._bytes.read_into(out.view(np.uint8).data, self.position(name, start))
         except EOFError as exc:
             raise TensorMismatch(f"{self.path}: ends inside tensor {name!r}") from exc
+
+    def stretch(self, name: str, start: int) -> Stretch | None:
+        """Where the elements of a tensor lie from `start` on, if that is a file of this machine."""
+        descriptor = self._bytes.descriptor
+        if descriptor is None:
+            return None
+        return Stretch(descriptor, self.position(name, start), self.tensors[name].dtype)
 
     def position(self, name: str, start: int) -> int:
         """The byte of the file at which an element of a tensor begins."""

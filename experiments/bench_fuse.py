@@ -20,6 +20,7 @@ from rich.table import Table
 
 from coldfusion.errors import ConfigError
 from coldfusion.fusers import FUSERS
+from coldfusion.native import kernels
 from experiments import bench_commands as commands
 from experiments.bench_inputs import DISTINCT, DTYPES, Inputs, make_inputs
 from experiments.processes import LONG, Measured, run_in_turns
@@ -172,6 +173,7 @@ def _caption(bench: Bench, everything: Sequence[Measured]) -> str:
     }
     theirs = [f"{name} {_version(name, python)}" for name, python in packages.items() if python]
     ours = [f"{name} {versions()[name]}" for name in ("coldfusion", "numpy")]
+    ours.append("C kernels" if kernels.library() else "no C kernels")
     load = f"load {os.getloadavg()[0]:.1f}"
     return "; ".join(
         [f"whole processes, medians of {runs}{once}", machine(), load, ", ".join([*ours, *theirs])]

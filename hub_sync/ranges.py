@@ -99,6 +99,10 @@ class RangedFile:
             self._pieces.used(self.address, index, got, len(piece))
             view, position = view[got:], position + got
 
+    @property
+    def descriptor(self) -> None:
+        return None
+
     def fingerprint(self) -> str:
         return ""  # the address names the revision, which never changes
 

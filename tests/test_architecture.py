@@ -10,7 +10,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ["coldfusion", "hub_sync", "contributors", "experiments"]  # each may import the earlier ones
-CORE_LAYERS = ["exact", "fusers", "engine", "lora", "offline"]  # in coldfusion/: so may each of these
+CORE_LAYERS = [
+    "native",
+    "exact",
+    "fusers",
+    "engine",
+    "lora",
+    "offline",
+]  # in coldfusion/: so may each of these
 COMPOSITION_ROOT = ROOT / "coldfusion" / "cli.py"  # imports all of them, per command
 
 CORE_MAY_IMPORT = {"coldfusion", "numpy", "safetensors", "omegaconf", "yaml", "typer", "rich", "__future__"}

@@ -30,7 +30,7 @@ from coldfusion.engine.accumulated import Accumulated, AccumulatedWriter, Member
 from coldfusion.engine.crews import Crew, Threads
 from coldfusion.engine.sources import BaseSpan, Cohort, Source
 from coldfusion.engine.spans import Span, groups_of
-from coldfusion.engine.summing import scaled, stepped, stored
+from coldfusion.engine.summing import scaled
 from coldfusion.errors import ConfigError, StorageError, TensorMismatch, writing
 from coldfusion.exact.scratch import scratch
 from coldfusion.exact.wholesums import WholeSum, limbs_of
@@ -212,7 +212,7 @@ class _Fusing:
         total = WholeSum(*limbs).total(self.unit)
         found = scaled(total, float(self.unit), self.coefficients, self.brings_values)
         try:
-            return stored(stepped(found, base, self.outer_lr), span.info.dtype), checksum
+            return found.stored(base, self.outer_lr, span.info.dtype), checksum
         except TensorMismatch as exc:
             raise TensorMismatch(f"{span.info.name} {exc}") from exc
 

@@ -24,16 +24,15 @@ from coldfusion.engine.measuring import measure_cohort
 from coldfusion.engine.ranking import rank_cohort
 from coldfusion.engine.sources import BaseSpan, Cohort
 from coldfusion.engine.spans import LARGE, Span, groups_of, spans_of, tile_size
-from coldfusion.engine.summing import stepped, stored, weighted_sum
+from coldfusion.engine.summing import Sum, weighted_sum
 from coldfusion.errors import ConfigError, TensorMismatch
-from coldfusion.exact.scratch import scratch
 from coldfusion.fusers.family import Facts, Fuser, Tile
 from coldfusion.outer import OuterStep
 from coldfusion.outerstate import OuterState
 from coldfusion.stats import RoundStats, no_deltas
 from coldfusion.tensorfile import TensorInfo
 
-SUM_SPAN = LARGE
+SUM_SPAN = 2 * LARGE
 """Elements of a span of a weighted sum, of which a worker holds one input at a time."""
 MOST_WEIGHT = 1e30
 """The largest magnitude of a weight: sums and products of them stay far within fp64's range."""
@@ -174,30 +173,22 @@ def _fuse_piece(job: _Job, piece: _Piece) -> int:
 
 
 def _fused(job: _Job, span: Span, base: BaseSpan, plan: Any) -> Array:
-    """base + outer_lr * fused delta of one span, in storage dtype."""
+    """base + step of one span, in storage dtype."""
     try:
-        return stored(_stepped(job, span, base, plan), job.rule.dtype or span.info.dtype)
+        found, outer_lr = _sum(job, span, base, plan), job.rule.outer_lr
+        if job.outer is not None:
+            step = job.outer.advance(span.info.name, span.start, found.delta(base))
+            found, outer_lr = Sum(step), 1.0
+        return found.stored(base, outer_lr, job.rule.dtype or span.info.dtype)
     except TensorMismatch as exc:
         raise _blamed(job.cohort, span, exc) from exc
 
 
-def _stepped(job: _Job, span: Span, base: BaseSpan, plan: Any) -> Float64:
-    """base + step of one span, fp64."""
-    apply, lr = job.rule.fuser.apply, job.rule.outer_lr
-    if apply is None:
-        found = weighted_sum(job.cohort, span, base, plan)
-        if job.outer is None:
-            return stepped(found, base, lr)
-        fused = found.values
-        if found.base_share:
-            fused -= found.base_share * base.values.astype(np.float64)
-    else:
-        fused = apply(_tile(job, span, base), plan)
-    if job.outer is None:
-        step = np.multiply(fused, lr, out=scratch("step", span.count, np.float64))
-    else:
-        step = job.outer.advance(span.info.name, span.start, fused)
-    return np.add(base.values, step, out=scratch("new values", span.count, np.float64))
+def _sum(job: _Job, span: Span, base: BaseSpan, plan: Any) -> Sum:
+    """The fused delta of one span."""
+    if job.rule.fuser.apply is None:
+        return weighted_sum(job.cohort, span, base, plan)
+    return Sum(job.rule.fuser.apply(_tile(job, span, base), plan))
 
 
 def _tile(job: _Job, span: Span, base: BaseSpan) -> Tile:

@@ -14,15 +14,20 @@ from itertools import groupby
 import numpy as np
 
 from coldfusion.engine.crews import Crew
-from coldfusion.engine.sources import Cohort
+from coldfusion.engine.sources import BaseSpan, Cohort
 from coldfusion.engine.spans import SPAN, Span, groups_of, spans_of
+from coldfusion.exact import gram as products
 from coldfusion.exact.gram import PIECE, inner_products
+from coldfusion.exact.scratch import scratch
+from coldfusion.native import kernels
 from coldfusion.stats import RoundStats, no_deltas
 
 LARGEST = 2.0**100
 """A larger number counts as an infinity: inner products of it would leave the range of their grid."""
 MEASURED = 4 * SPAN
 """Elements of a span that is measured as one: always so many, for its sums are added up in their order."""
+READ = 1 << 17
+"""Elements of all contributions together that are read and measured at a time in C."""
 HELD = 1 << 21
 """Elements of all contributions together that a worker holds at a time, but for a piece of each."""
 
@@ -77,10 +82,16 @@ def _measure_span(cohort: Cohort, span: Span) -> RoundStats:
 
 def _measured_on(found: RoundStats, cohort: Cohort, part: Span) -> RoundStats:
     """What is found of a span up to the end of its next part."""
-    deltas = cohort.deltas(part, cohort.base_span(part))
+    base = cohort.base_span(part)
+    before = kernels.Measures(found.gram, found.peaks)
+    if quick := _of_files(before, cohort, part, base):
+        return replace(found, gram=quick.gram, peaks=quick.peaks)
+    deltas = cohort.deltas(part, base)
     if deltas.dtype == np.float64:
         with np.errstate(over="ignore"):
             deltas = deltas.astype(np.float32)
+    if quick := products.in_c(deltas, before, LARGEST):
+        return replace(found, gram=quick.gram, peaks=quick.peaks)
     peaks = np.maximum(deltas.max(axis=1), -deltas.min(axis=1)).astype(np.float64)
     finite = peaks <= LARGEST  # and not NaN
     if not finite.all():
@@ -88,6 +99,20 @@ def _measured_on(found: RoundStats, cohort: Cohort, part: Span) -> RoundStats:
         peaks[~finite] = 0
     gram = inner_products(deltas, found.gram)  # onto what there is: in the same order however a span is cut
     return RoundStats(cohort.keys, found.finite & finite, np.maximum(found.peaks, peaks), gram)
+
+
+def _of_files(
+    before: kernels.Measures, cohort: Cohort, part: Span, base: BaseSpan
+) -> kernels.Measures | None:
+    """The same where all sources are files of this machine, read and measured block by block; else None."""
+    files = cohort.stretches(part)
+    if files is None or cohort.working(part) is not np.float32:
+        return None
+    n, block = len(files), max(READ // len(files) // PIECE, 1) * PIECE
+    memory = scratch("deltas in C", (n, block), np.float32), scratch("grid in C", (n, PIECE), np.float64)
+    found = before.copy()
+    measured = kernels.measure_files(files, base.values, products.grid(LARGEST), memory, found)
+    return found if measured else None
 
 
 def _added(one: RoundStats, two: RoundStats) -> RoundStats:

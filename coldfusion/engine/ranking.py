@@ -22,6 +22,7 @@ from coldfusion.engine.spans import SPAN, Span, groups_of, spans_of, tile_size
 from coldfusion.errors import TensorMismatch
 from coldfusion.exact.scratch import scratch
 from coldfusion.fusers.family import Ranking
+from coldfusion.native import kernels
 from coldfusion.tensorfile import TensorInfo
 
 SMALL = 4 * SPAN
@@ -212,11 +213,15 @@ def _pass(cohort: Cohort, ranking: Ranking, work: tuple[int, _Brackets, tuple[Sp
                 found.nonzero[i] += np.count_nonzero(row)
             for j in range(k):
                 low, high = brackets.low[i, j], brackets.high[i, j]
-                found.above[i, j] += np.count_nonzero(np.greater(row, high, out=mask))
-                np.subtract(row, low, out=shifted)  # below the bracket wraps around to the largest patterns
-                np.less_equal(shifted, high - low, out=mask)
-                found.between[i][j].append(row[mask])
-                found.held += len(found.between[i][j][-1])
+                if quick := kernels.between(row, int(low), int(high), shifted):
+                    above, between = quick[0], shifted[: quick[1]].copy()
+                else:
+                    above = int(np.count_nonzero(np.greater(row, high, out=mask)))
+                    np.subtract(row, low, out=shifted)  # below it wraps around to the largest patterns
+                    between = row[np.less_equal(shifted, high - low, out=mask)]
+                found.above[i, j] += above
+                found.between[i][j].append(between)
+                found.held += len(between)
     return found
 
 

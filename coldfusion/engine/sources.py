@@ -6,7 +6,7 @@ values needs no subtraction; everything else works on deltas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -19,6 +19,8 @@ from coldfusion.dtypes import STORAGE, Array, widen_into, working
 from coldfusion.engine.spans import Span
 from coldfusion.errors import ConfigError, TensorMismatch
 from coldfusion.exact.scratch import scratch
+from coldfusion.native import kernels
+from coldfusion.native.kernels import Stretch
 from coldfusion.tensorfile import TensorFile, TensorInfo
 
 Mismatch = Literal["refuse", "base", "rows"]
@@ -59,6 +61,10 @@ class Source(Protocol):
 
     def read(self, span: Span, base: BaseSpan, out: Array) -> None:
         """Put the values or deltas of a span into `out` (t,), fp32 or fp64: in both the same numbers."""
+        ...
+
+    def stretch(self, span: Span) -> Stretch | None:
+        """Where the values of a span lie on this machine, as they are; None where more is to be done."""
         ...
 
 
@@ -128,6 +134,9 @@ class DeltaSource:
         else:
             out[...] = self.codec.decode(base.raw, stored, dtype)
 
+    def stretch(self, span: Span) -> None:
+        return None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckpointSource:
@@ -188,6 +197,12 @@ class CheckpointSource:
         if there and got is not None:
             self._read_values(got, span.start, out[:there])
 
+    def stretch(self, span: Span) -> Stretch | None:
+        got = self._infos.get(span.info.name)
+        if got is None or got.shape != span.info.shape:
+            return None
+        return self.checkpoint.stretch(got.name, span.start)
+
     def _read_values(self, info: TensorInfo, start: int, out: Array) -> None:
         storage = STORAGE[info.dtype]
         if storage.type is out.dtype.type:
@@ -247,12 +262,21 @@ class Cohort:
     def deltas(self, span: Span, base: BaseSpan) -> Array:
         """The deltas of a span (n, t), in scratch."""
         out = scratch("deltas", (len(self.sources), span.count), self.working(span))
+        if (files := self.stretches(span)) and kernels.deltas_of(files, base.values, out):
+            return out
         with np.errstate(invalid="ignore", over="ignore"):
             for source, row in zip(self.sources, out, strict=True):
                 source.read(span, base, row)
                 if source.brings_values:
                     np.subtract(row, base.values, out=row)
         return out
+
+    def stretches(self, span: Span, used: Sequence[int] | None = None) -> list[Stretch] | None:
+        """Where the values of a span lie, of all sources or some; None unless all are on this machine."""
+        sources = self.sources if used is None else [self.sources[i] for i in used]
+        found = [source.stretch(span) for source in sources]
+        known = [one for one in found if one is not None]
+        return known if len(known) == len(found) else None
 
     def fishers(self, span: Span) -> Array:
         """The Fisher diagonals of a span (n, t), fp32; in scratch."""

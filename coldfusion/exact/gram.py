@@ -14,6 +14,7 @@ import numpy as np
 
 from coldfusion.dtypes import Array, Float64
 from coldfusion.exact.scratch import scratch
+from coldfusion.native import kernels
 
 PIECE = 4096  # columns per product: 2 * 20 bits + log2(4096) fit into the 53 of an fp64
 AT_ONCE = 1 << 18  # elements that are taken to their grids together
@@ -26,7 +27,10 @@ def inner_products(deltas: Array, onto: Float64 | None = None) -> Float64:
     Pieces are summed in their order, so the same range cut into the same pieces gives the same bytes.
     """
     n, t = deltas.shape
-    gram, whole = np.zeros((n, n)) if onto is None else onto.copy(), t - t % PIECE
+    gram = np.zeros((n, n)) if onto is None else onto
+    if found := in_c(deltas, kernels.Measures(gram, np.zeros(n)), np.inf):
+        return found.gram
+    gram, whole = gram.copy(), t - t % PIECE
     # Several pieces at once: threads that compute beside this one hand over the interpreter less often.
     step = PIECE * max(1, min(8, AT_ONCE // (n * PIECE)))
     for start in range(0, whole, step):
@@ -36,6 +40,17 @@ def inner_products(deltas: Array, onto: Float64 | None = None) -> Float64:
     if t > whole:
         gram += _products(_on_grid(deltas[:, None, whole:]))[0]
     return gram
+
+
+def in_c(deltas: Array, found: kernels.Measures, limit: float) -> kernels.Measures | None:
+    """What was found, with that of deltas (n, t) added; None without C, or for a magnitude above limit."""
+    more, memory = found.copy(), scratch("on grid in C", (len(deltas), PIECE), np.float64)
+    return more if kernels.inner_products(deltas, grid(limit), memory, more) else None
+
+
+def grid(limit: float) -> kernels.Grid:
+    """What C has to know."""
+    return kernels.Grid(PIECE, _FINEST, limit)
 
 
 def _on_grid(pieces: Array) -> Float64:

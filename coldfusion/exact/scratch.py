@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from coldfusion.dtypes import Array
 
-KEPT = 1 << 17
+KEPT = 1 << 18
 """Elements of a row up to which its memory is kept: spans are no longer, but for whole tensors and rows."""
 
 

@@ -58,7 +58,7 @@ def fuse_arrays(  # noqa: PLR0913 - one parameter per kind of input
 
 def apply_plan(tile: Tile, fuser: Fuser, plan: Any) -> Float64:
     """The fused delta of one tile (t,), by the fuser's arithmetic or as the weighted sum that it planned."""
-    return weighted_sum(tile.deltas, plan) if fuser.apply is None else fuser.apply(tile, plan)
+    return weighted_sum(tile.deltas, plan) if fuser.apply is None else fuser.apply(tile, plan).copy()
 
 
 def rank(deltas: Array, ranking: Ranking | None) -> Array:

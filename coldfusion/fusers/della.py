@@ -57,10 +57,8 @@ class DrawnByRank:
     unbiased: bool  # divide by that probability
 
     def rows(self, tile: Tile) -> Iterator[Array]:
-        width = _width(tile.shape)
         for key, row in zip(tile.keys, tile.deltas, strict=True):
-            probability = self.probabilities(row.reshape(-1, max(width, 1))).reshape(-1)
-            kept = keep_unevenly((tile.seed, key, tile.name), tile.start, probability)
+            kept, probability = self._drawn(tile, key, row)
             if self.unbiased:
                 yield np.divide(row, probability, out=np.zeros(len(row)), where=kept)
             else:
@@ -83,6 +81,18 @@ class DrawnByRank:
 
     def _reach(self, columns: int) -> float:
         return min(self.epsilon, self.density, 1 - self.density) if columns > 1 else 0.0
+
+    def in_c(self, tile: Tile) -> Array | None:
+        if self.unbiased:
+            return None
+        each = zip(tile.keys, tile.deltas, strict=True)
+        return np.stack([self._drawn(tile, key, row)[0] for key, row in each])
+
+    def _drawn(self, tile: Tile, key: str, row: Array) -> tuple[Array, Float64]:
+        """(who is kept, the probability of it), (t,) each."""
+        rows = row.reshape(-1, max(_width(tile.shape), 1))
+        probability: Float64 = self.probabilities(rows).reshape(-1)
+        return keep_unevenly((tile.seed, key, tile.name), tile.start, probability), probability
 
     def bounds(self, tile: Tile) -> tuple[int, int] | None:
         return magnitudes(tile.deltas) if tile.deltas.dtype == np.float32 and not self.unbiased else None

@@ -17,6 +17,7 @@ from coldfusion.exact.scratch import scratch
 from coldfusion.exact.sums import doubled_pattern, magnitudes
 from coldfusion.fusers.family import Tile
 from coldfusion.fusers.sampling import keep_evenly
+from coldfusion.native import kernels
 
 
 class Mask(Protocol):
@@ -24,6 +25,10 @@ class Mask(Protocol):
 
     def rows(self, tile: Tile) -> Iterator[Array]:
         """The kept deltas of each contribution in turn, (t,), in the tile's dtype or in fp64."""
+        ...
+
+    def in_c(self, tile: Tile) -> kernels.Band | Array | None:
+        """What counts, (n, t) bool or by magnitude, for loops in C; None where `rows` says more."""
         ...
 
     def bounds(self, tile: Tile) -> tuple[int, int] | None:
@@ -50,6 +55,9 @@ class Band:
             else:
                 yield row
 
+    def in_c(self, tile: Tile) -> kernels.Band:
+        return kernels.Band(self.low, self.high)
+
     def bounds(self, tile: Tile) -> tuple[int, int] | None:
         if tile.deltas.dtype != np.float32:
             return None
@@ -69,8 +77,17 @@ class Drawn:
 
     def rows(self, tile: Tile) -> Iterator[Array]:
         for key, row in zip(tile.keys, tile.deltas, strict=True):
-            kept = keep_evenly((tile.seed, key, tile.name), tile.start, len(row), self.probability)
-            yield masked(row, kept)
+            yield masked(row, self._kept(tile, key))
+
+    def in_c(self, tile: Tile) -> Array:
+        kept = scratch("all kept", tile.deltas.shape, np.bool_)
+        for key, row in zip(tile.keys, kept, strict=True):
+            row[:] = self._kept(tile, key)
+        return kept
+
+    def _kept(self, tile: Tile, key: str) -> Array:
+        stream = (tile.seed, key, tile.name)
+        return keep_evenly(stream, tile.start, tile.deltas.shape[1], self.probability)
 
     def bounds(self, tile: Tile) -> tuple[int, int] | None:
         return magnitudes(tile.deltas) if tile.deltas.dtype == np.float32 else None

@@ -21,11 +21,13 @@ import numpy as np
 
 from coldfusion.dtypes import Array, Float64
 from coldfusion.errors import ConfigError
+from coldfusion.exact.scratch import scratch
 from coldfusion.exact.sums import LIMIT, magnitude_sum, sums_plainly
 from coldfusion.fusers.electing import Election, running_sum
 from coldfusion.fusers.family import Fuser, Tile
 from coldfusion.fusers.linear import total_of
 from coldfusion.fusers.masks import Mask
+from coldfusion.native import kernels
 
 Rescale = Literal["none", "expected", "l1"]
 Rows = Iterator[tuple[Array, float]]  # what is kept of each delta, and what it is multiplied by
@@ -95,18 +97,30 @@ def on_grid(weights: Float64) -> tuple[Float64, float]:
 
 
 def apply(tile: Tile, plan: SparsePlan) -> Float64:
-    """The fused delta of a tile, (t,), fp64."""
+    """The fused delta of a tile, (t,), fp64; its memory is scratch."""
     multipliers, factor, bounds = plan.weights * plan.ratios, plan.factor, None
     if (multipliers == multipliers[0]).all() and multipliers[0] > 0:  # multiplied once, at the end
         factor *= float(multipliers[0])
         multipliers = np.ones(len(multipliers))
     multipliers, factor = multipliers / plan.headroom, factor * plan.headroom
     if (multipliers == 1).all():
+        if (quick := _in_c(tile, plan, factor)) is not None:
+            return quick
         bounds = plan.mask.bounds(tile)
     plain = bounds is not None and sums_plainly(len(multipliers), [bounds])
     rows = zip(plan.mask.rows(tile), multipliers.tolist(), strict=True)
     combine = _elected if plan.elect else _summed
     return combine(rows, tile.deltas.shape[1], plan, factor, plain)
+
+
+def _in_c(tile: Tile, plan: SparsePlan, factor: float) -> Float64 | None:
+    """The same where all multipliers are 1; None where it is left to numpy."""
+    counted = plan.divisor is not None or bool((plan.weights == 1).all())
+    if not counted or not kernels.take(tile.deltas) or (mask := plan.mask.in_c(tile)) is None:
+        return None
+    out = scratch("combined", tile.deltas.shape[1], np.float64)
+    how = kernels.Combining(factor / 2 if plan.elect else factor, plan.divisor, plan.elect)
+    return out if kernels.combine(tile.deltas, mask, how, out) else None
 
 
 def _elected(rows: Rows, size: int, plan: SparsePlan, factor: float, plain: bool) -> Float64:

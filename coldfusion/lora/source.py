@@ -37,3 +37,6 @@ class AdapterSource:
         delta = self.adapter.delta(span.info.name, span.start, span.stop)
         # Rounded by the base's dtype alone: `out` is fp64 also where some other input is.
         out[...] = delta if span.info.dtype == "F64" else delta.astype(np.float32)
+
+    def stretch(self, span: Span) -> None:
+        return None
