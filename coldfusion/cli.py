@@ -19,6 +19,7 @@ import typer
 
 from coldfusion import __version__
 from coldfusion.errors import ColdFusionError, ConfigError
+from contributors.evaluatecli import evaluate
 from contributors.fusecli import fuse
 from hub_sync.cli import serve, users
 
@@ -210,6 +211,7 @@ def bench(  # noqa: PLR0913 - one parameter per option
 
 
 app.command()(fuse)
+app.command()(evaluate)
 app.command()(serve)
 app.add_typer(users, name="users", no_args_is_help=True)
 

@@ -128,7 +128,7 @@ class Coordinator:
         self.on_step("evaluate")
         files = {name: candidate / name for name in weight_files(candidate)}
         files |= {outer_path(round_.index): outer} if outer.exists() else {}
-        record = _record(round_, stats, step, files, self.evaluate(candidate))
+        record = _record(round_, stats, step, files, self.evaluate(candidate, base_dir))
         self.on_step("publish")
         head = self._publish(record, files, state)
         self.on_step("tag")

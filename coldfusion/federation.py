@@ -18,8 +18,8 @@ from coldfusion.records import PROTOCOL, Evaluation, Revision, RoundRecord
 
 POLICY = "federation.yaml"
 
-Evaluate = Callable[[Path], Evaluation]
-"""A checkpoint directory -> its scores."""
+Evaluate = Callable[[Path, Path | None], Evaluation]
+"""(a checkpoint directory, that of the base before it if there is one) -> its scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,12 @@ def tag_name(round_index: int) -> str:
     return f"round-{round_index:04d}"
 
 
-def read_state(hub: Hub) -> State:
-    """The state of a federation. Raises RoundError where the repo is none, NotOnHub where it is not there."""
-    head = hub.head()
+def read_state(hub: Hub, *, at: str | None = None) -> State:
+    """The state of a federation, now or at a revision, tag or branch.
+
+    Raises RoundError where the repo is none, NotOnHub where it is not there.
+    """
+    head = hub.head() if at is None else hub.resolve(at)
     try:
         policy = hub.fetch(POLICY, at=head).read_text(encoding="utf-8")
     except NotOnHub as exc:
@@ -137,7 +140,7 @@ def _first_commit(hub: Hub, base: Path, policy: Policy, evaluate: Evaluate, work
             parent=None,
             fusing=None,
             output={name: sha256_of(base / name) for name in weight_files(base)},
-            evaluation=evaluate(base),
+            evaluation=evaluate(base, None),
         )
         files |= write_texts(workdir, {**round_texts(record), POLICY: dump(policy.spelt_out())})
         return hub.commit(files, message="round 0: the pretrained model", parent=None)

@@ -9,6 +9,7 @@ from typing import NewType
 
 from coldfusion.codecs import CODECS
 from coldfusion.errors import ManifestError
+from coldfusion.metrics import METRICS
 
 PROTOCOL = 1
 """Version of the manifest, the record and the policy. Another number is refused, not guessed at."""
@@ -130,26 +131,37 @@ class TaskScore:
 
     task: str
     held_out: bool  # nobody ever contributes this task
-    protocol: str  # "probe" or "fine-tune"
+    protocol: str  # "probe", "head", "few-shot" or "fine-tune"
     seed: int
-    score: float  # accuracy in points, 0 to 100
+    score: float  # in the metric's unit
     num_examples: int  # of the test split
+    metric: str = "accuracy"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score <= 100:
-            raise ManifestError(f"{self.task}: score {self.score} is not within 0 to 100 points")
+        if self.metric not in METRICS:
+            raise ManifestError(f"{self.task}: metric {self.metric!r} is not known: upgrade coldfusion")
+        metric = METRICS[self.metric]
+        most = 100.0 if metric.unit == "points" else math.inf
+        if not metric.least <= self.score <= most:
+            bounds = f"{metric.least:g} to {most:g} {metric.unit}"
+            raise ManifestError(f"{self.task}: {self.metric} {self.score} is not within {bounds}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """Mean difference to the pretrained model over a group of tasks, paired per task and seed, in points."""
+    """Mean difference to another base over a group of tasks, paired per task, seed and example."""
 
     protocol: str
     held_out: bool
-    mean: float
+    mean: float  # above 0: better
     low: float  # 95 % bootstrap interval
     high: float
     num_tasks: int
+    against: str = "pretrained"  # or "previous", or what an evaluation calls the other base
+    unit: str = "points"  # or "nats", of a loss
+    num_worse: int = 0  # tasks that are below the other base
+    worst: str | None = None  # the task with the smallest gain
+    worst_gain: float = 0.0
 
     @property
     def excludes_zero(self) -> bool:
@@ -158,18 +170,22 @@ class Gain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Every score of one base, and its gains against the pretrained model."""
+    """Every score of one base, and its gains on others: on the pretrained model, on the base before."""
 
     scores: tuple[TaskScore, ...] = ()
     gains: tuple[Gain, ...] = ()
 
     def mean_score(self, protocol: str, *, held_out: bool) -> float:
         """Mean in points over a group of tasks and seeds; NaN where the group is empty."""
-        found = [s.score for s in self.scores if (s.protocol, s.held_out) == (protocol, held_out)]
+        group = [s for s in self.scores if (s.protocol, s.held_out) == (protocol, held_out)]
+        found = [s.score for s in group if METRICS[s.metric].unit == "points"]
         return sum(found) / len(found) if found else math.nan
 
-    def gain(self, protocol: str, *, held_out: bool) -> Gain | None:
-        return next((g for g in self.gains if (g.protocol, g.held_out) == (protocol, held_out)), None)
+    def gain(
+        self, protocol: str, *, held_out: bool, against: str = "pretrained", unit: str = "points"
+    ) -> Gain | None:
+        wanted = (protocol, held_out, against, unit)
+        return next((g for g in self.gains if (g.protocol, g.held_out, g.against, g.unit) == wanted), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

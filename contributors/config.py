@@ -12,6 +12,7 @@ from coldfusion.errors import ConfigError
 
 POOLING_NAMES = ("mean", "cls")
 HEAD_STARTS = ("random", "probe")
+TRAINED = ("all", "head")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class TrainingConfig:
 
     lr: float = 5e-5  # decays linearly to 0
     head_lr: float | None = None  # of the fresh head, which has further to go; None: lr
+    trained: str = "all"  # or "head": the body is frozen, which contributes nothing
     head_start: str = "random"  # or "probe": what fits the frozen base best (Kumar et al. 2022)
     lora_rank: int | None = None  # of the change of each linear layer; None: every parameter is trained
     epochs: float = 10.0
@@ -46,6 +48,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check_pooling(self.pooling)
+        if self.trained not in TRAINED:
+            raise ConfigError(f"trained {self.trained!r} is not one of {', '.join(TRAINED)}")
         if self.head_start not in HEAD_STARTS:
             raise ConfigError(f"head_start {self.head_start!r} is not one of {', '.join(HEAD_STARTS)}")
         _check_above_zero(self, "lr", "lora_rank", "epochs", "batch_size", "max_length")

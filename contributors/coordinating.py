@@ -16,9 +16,10 @@ from coldfusion.federation import Evaluate, tag_name
 from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
-from contributors.config import CoordinateConfig, TrainingConfig
-from contributors.evaluation import PROBE, Evaluator
+from contributors.config import CoordinateConfig
+from contributors.evaluation import Evaluator, others
 from contributors.pool import open_pool
+from contributors.scoring import PROBE, Protocol, jobs_of
 from contributors.taskfolder import read_tasks
 from hub_sync.address import Remote, open_hub
 from hub_sync.pacing import Pacer
@@ -79,25 +80,16 @@ def _allow_open_files() -> None:
 def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[Evaluate]:
     """How bases are scored: on the held-out tasks of a folder, against round 0; not at all without one."""
     if config.tasks is None:
-        yield lambda _: Evaluation()
+        yield lambda base, before: Evaluation()
         return
     held_out, pretrained = read_tasks(Path(config.tasks)), room / "pretrained"
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)
     materialise(hub, hub.resolve(tag_name(0)), pretrained)
     with open_pool(config.pool) as pool:
-        evaluator = Evaluator(
-            pool=pool,
-            tasks=held_out,
-            seeds={PROBE: config.probe.seeds},
-            probe=config.probe,
-            training=TrainingConfig(),
-            cache=room / "scores",
-            pretrained=pretrained,
-            on_progress=lambda job, done, total: None,
-            on_scored=lambda job, scored: None,
-        )
-        yield lambda base: evaluator.evaluate(base, evaluator.jobs([PROBE]))
+        evaluator = Evaluator(pool=pool, cache=room / "scores")
+        jobs = jobs_of(held_out, [Protocol(PROBE, tuple(config.probe.seeds), config.probe)])
+        yield lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before))
 
 
 def _line(record: RoundRecord) -> str:

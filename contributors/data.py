@@ -31,6 +31,16 @@ KNOWN_SUFFIXES = tuple(_READERS)
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Where the examples of one split are, see `load_examples`."""
+
+    source: str
+    split: str = ""  # of a data set that has several; "": "train", or "test" for the test split of a task
+    columns: tuple[tuple[str, str], ...] = ()  # (ours, the source's): ("text", "sentence")
+    most: int | None = None  # examples, drawn at random; None: all
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """Labelled texts in memory.
 
@@ -89,11 +99,25 @@ def load_examples(source: str, *, split: str = "train") -> Examples:
     return _numbered(rows, _label_values(rows, source), source)
 
 
-def load_task(train: str, test: str) -> tuple[Examples, Examples]:
+def load_task(train: Split, test: Split) -> tuple[Examples, Examples]:
     """The train and test splits of a task, with the same numbers for the same labels."""
-    train_rows, test_rows = _columns(_read(train, "train"), train), _columns(_read(test, "test"), test)
-    values = _label_values(train_rows, train)
-    return _numbered(train_rows, values, train), _numbered(test_rows, values, test)
+    train_rows, test_rows = _rows(train, "train"), _rows(test, "test")
+    values = _label_values(train_rows, train.source)
+    splits = ((train, train_rows), (test, test_rows))
+    made = [_numbered(rows, values, s.source).sample(s.most, seed=0) for s, rows in splits]
+    return made[0], made[1]
+
+
+def _rows(wanted: Split, name: str) -> Dataset:
+    rows = _read(wanted.source, wanted.split or name)
+    names = dict(wanted.columns)
+    if odd := [theirs for theirs in names.values() if theirs not in rows.column_names]:
+        raise DataError(f"{wanted.source}: no column {odd[0]!r}; it has {', '.join(rows.column_names)}")
+    if names:
+        kept = {name: name for name in ("text", "text_pair", "label") if name in rows.column_names}
+        rows = rows.select_columns(list((kept | names).values()))
+        rows = rows.rename_columns({theirs: ours for ours, theirs in names.items()})
+    return _columns(rows, wanted.source)
 
 
 def _label_values(rows: Dataset, source: str) -> list[Any]:

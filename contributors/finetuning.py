@@ -76,7 +76,9 @@ def finetune(
     training, validation = examples, None
     if config.epochs * len(examples.rows) > stopping.patience:  # else it can not come to stopping early
         training, validation = examples.split(stopping.validation_share, seed=seed_for(seed, "split"))
-    if config.lora_rank is not None:
+    if config.trained == "head":
+        body.requires_grad_(False)
+    elif config.lora_rank is not None:
         classifier.body = add_lora(body, config.lora_rank, seed=seed_for(seed, "lora"))
     if config.head_start == "probe":
         _start_from_probe(classifier, tokenizer, training, config, seed=seed)
@@ -95,7 +97,7 @@ def finetune(
         started = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - started
-    if config.lora_rank is not None:
+    if config.lora_rank is not None and config.trained == "all":
         classifier.body = fold_lora(classifier.body)
     if not all(bool(parameter.isfinite().all()) for parameter in classifier.parameters()):
         raise DataError(f"training diverged to NaN or Inf; try a smaller lr than {config.lr:g}")
@@ -203,13 +205,13 @@ class _Reporter(TrainerCallback):
         self.report(min(total, state.global_step * args.train_batch_size), total)
 
 
-def predict(finetuned: Finetuned, examples: Examples, config: TrainingConfig) -> NDArray[np.int64]:
-    """The label that a finetuned classifier gives each example, (number of examples,)."""
+def predict(finetuned: Finetuned, examples: Examples, config: TrainingConfig) -> NDArray[np.float64]:
+    """The logits that a finetuned classifier gives each example, (number of examples, labels)."""
     rows = encode(examples, finetuned.tokenizer, max_length=config.max_length)
-    found, where = np.empty(len(rows), dtype=np.int64), device()
+    found, where = np.empty((len(rows), examples.num_labels)), device()
     finetuned.classifier.to(where).eval()
     with torch.inference_mode(), autocast(config.bf16):
         for positions, batch in batches_by_length(rows, finetuned.tokenizer, tokens=BATCH_TOKENS):
             inputs = {name: tensor.to(where) for name, tensor in batch.items()}
-            found[positions] = finetuned.classifier(**inputs)["logits"].argmax(dim=-1).cpu().numpy()
+            found[positions] = finetuned.classifier(**inputs)["logits"].double().cpu().numpy()
     return found

@@ -24,4 +24,4 @@ def found_federation(hub: Hub, base: str, policy: Policy) -> Revision:
     with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
         prepared = Path(scratch) / "base"
         prepare_base(base, prepared)
-        return found(hub, prepared, policy, evaluate=lambda _: Evaluation(), workdir=Path(scratch) / "texts")
+        return found(hub, prepared, policy, evaluate=lambda *_: Evaluation(), workdir=Path(scratch) / "texts")

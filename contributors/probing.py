@@ -62,9 +62,14 @@ class LinearProbe:
     weight: Float64
     bias: Float64
 
+    def logits(self, found: NDArray[np.float32]) -> Float64:
+        """Of every row, (n, num_labels)."""
+        logits: Float64 = found @ self.weight.T + self.bias
+        return logits
+
     def predict(self, found: NDArray[np.float32]) -> NDArray[np.int64]:
         """The label of every row, (n,)."""
-        predicted: NDArray[np.int64] = (found @ self.weight.T + self.bias).argmax(axis=1)
+        predicted: NDArray[np.int64] = self.logits(found).argmax(axis=1)
         return predicted
 
 

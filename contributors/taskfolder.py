@@ -6,7 +6,7 @@ from pathlib import Path
 
 from coldfusion.errors import DataError
 from contributors.data import KNOWN_SUFFIXES
-from contributors.evaluation import Task, check_task
+from contributors.tasks import Task, check_task
 
 
 def task_names(folder: Path) -> list[str]:

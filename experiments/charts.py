@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coldfusion.records import RoundRecord
-from contributors.evaluation import PROBE
+from contributors.scoring import PROBE
 
 GREY = "#808080"  # readable on white and on black
 COLOURS = {True: "#2a7de1", False: "#d9822b"}  # held-out, contributed

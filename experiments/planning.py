@@ -11,9 +11,9 @@ import numpy as np
 from coldfusion.errors import ConfigError, DataError
 from coldfusion.seeds import seed_for
 from contributors.config import refuse_held_out
-from contributors.evaluation import Task
 from contributors.models import check_encoder
 from contributors.taskfolder import read_task, task_names
+from contributors.tasks import Task
 from experiments.config import SimulationConfig
 
 

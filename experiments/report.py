@@ -15,7 +15,7 @@ from coldfusion.cards import describe, describe_fusing
 from coldfusion.config import dump
 from coldfusion.errors import writing
 from coldfusion.records import RoundRecord
-from contributors.evaluation import FINE_TUNE, PROBE
+from contributors.scoring import FINE_TUNE, PROBE
 from experiments.charts import gain_chart
 from experiments.config import SimulationConfig
 from experiments.timing import Split, Timeline

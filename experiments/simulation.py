@@ -21,9 +21,10 @@ from coldfusion.federation import State, found, read_records, read_state
 from coldfusion.hub import materialise
 from coldfusion.records import Evaluation, RoundRecord, Verdict
 from coldfusion.seeds import seed_for
-from contributors.evaluation import FINE_TUNE, PROBE, Evaluator, Scored, ScoreJob
+from contributors.evaluation import Evaluator, others
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
+from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
 from experiments.config import SimulationConfig
 from experiments.planning import Plan, make_plan
 from experiments.progress import RunProgress
@@ -102,7 +103,7 @@ class Simulation:
                 hub=str(self.hub.root),
                 round_index=state.open_round,
                 base=state.base,
-                data=task.train,
+                data=task.train.source,
                 training=config.training,
                 codec=config.policy.codecs[0],
                 seed=seed_for(config.seed, "round", state.open_round, task.name),
@@ -127,25 +128,24 @@ class Simulation:
             on_step=StepClock(self.timeline, index),
         )
 
-    def _evaluate(self, index: int, base: Path) -> Evaluation:
+    def _evaluate(self, index: int, base: Path, before: Path | None) -> Evaluation:
         config = self.plan.config
         evaluator = Evaluator(
             pool=self.pool,
-            tasks=self.plan.scored,
-            seeds={PROBE: config.probe.seeds, FINE_TUNE: config.fine_tune_score.seeds},
-            probe=config.probe,
-            training=config.fine_tune_score.training,
             cache=self.room / "scores",
-            pretrained=self.room / "pretrained",
             on_progress=lambda job, done, total: self.progress.update(job.label, done, total),
             on_scored=partial(self._on_scored, index),
         )
         wanted = config.fine_tune_score.rounds
         fine_tunes = wanted == "all" or (wanted == "ends" and index in (0, config.rounds))
-        jobs = evaluator.jobs([PROBE, FINE_TUNE] if fine_tunes else [PROBE])
+        protocols = [Protocol(PROBE, tuple(config.probe.seeds), config.probe)]
+        if fine_tunes:
+            fine = config.fine_tune_score
+            protocols.append(Protocol(FINE_TUNE, tuple(fine.seeds), fine.training))
+        jobs = jobs_of(self.plan.scored, protocols)
         missing = evaluator.missing(base, jobs)
         with self.progress.stage("scoring", len(missing), each=fine_tunes):
-            return evaluator.evaluate(base, jobs)
+            return evaluator.evaluate(base, jobs, others(self.room / "pretrained", before))
 
     def _on_scored(self, index: int, job: ScoreJob, scored: Scored) -> None:
         self.timeline.add(Interval(SCORE, index, job.label, *scored.interval))

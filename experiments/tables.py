@@ -6,7 +6,7 @@ from rich.table import Table
 
 from coldfusion.cards import describe
 from coldfusion.records import Evaluation
-from contributors.evaluation import FINE_TUNE, PROBE
+from contributors.scoring import FINE_TUNE, PROBE
 from experiments.report import Run
 
 GROUPS = {

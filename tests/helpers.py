@@ -53,7 +53,7 @@ def write_checkpoint(directory: Path, body: Tensors) -> Path:
 def new_federation(hub: LocalHub, room: Path, body: Tensors, policy: Policy | None = None) -> Path:
     """Publish round 0 on an empty Hub; the directory of its base."""
     base = write_checkpoint(room / "pretrained", body)
-    found(hub, base, policy or Policy(), evaluate=lambda _: Evaluation(), workdir=room / "founding")
+    found(hub, base, policy or Policy(), evaluate=lambda *_: Evaluation(), workdir=room / "founding")
     return base
 
 

@@ -65,7 +65,7 @@ def wanted(tiny_base: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactor
     room = tmp_path_factory.mktemp("alone")
     limit_threads(1)
     hub = LocalHub(room / "store", author="lab")
-    found(hub, tiny_base, Policy(quorum=3), evaluate=lambda _: Evaluation(), workdir=room / "founding")
+    found(hub, tiny_base, Policy(quorum=3), evaluate=lambda *_: Evaluation(), workdir=room / "founding")
     for _ in range(ROUNDS):
         for name in NAMES:
             Joiner(
@@ -78,7 +78,7 @@ def wanted(tiny_base: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactor
                 say=lambda line: None,
                 report=unheard,
             ).contribute()
-        Coordinator(hub=hub, workdir=room / "work", evaluate=lambda _: Evaluation()).run_round()
+        Coordinator(hub=hub, workdir=room / "work", evaluate=lambda *_: Evaluation()).run_round()
     return bases(hub)
 
 

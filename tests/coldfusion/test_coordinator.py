@@ -30,7 +30,7 @@ def base(hub: LocalHub, tmp_path: Path) -> Path:
     return new_federation(hub, tmp_path, BODY)
 
 
-def no_scores(_: Path) -> Evaluation:
+def no_scores(_: Path, __: Path | None) -> Evaluation:
     return Evaluation()
 
 
@@ -98,8 +98,9 @@ def test_the_candidate_is_scored_as_a_whole_checkpoint_and_the_scores_are_publis
     contribute(hub, tmp_path, finetuned(BODY, 1), name="alice")
     score = TaskScore(task="t", held_out=True, protocol="probe", seed=0, score=50.0, num_examples=4)
 
-    def evaluate(candidate: Path) -> Evaluation:
-        assert {"config.json", "model.safetensors"} <= {path.name for path in candidate.iterdir()}
+    def evaluate(candidate: Path, before: Path | None) -> Evaluation:
+        for folder in (candidate, before):
+            assert folder and {"config.json", "model.safetensors"} <= {path.name for path in folder.iterdir()}
         return Evaluation(scores=(score,))
 
     coordinator(hub, tmp_path, evaluate=evaluate).run_round()

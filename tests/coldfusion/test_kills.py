@@ -34,7 +34,7 @@ def die():
 
 def coordinator(store, on_step=lambda step: None):
     work = store.parent / "work"
-    return Coordinator(hub=LocalHub(store), workdir=work, evaluate=lambda _: Evaluation(), on_step=on_step)
+    return Coordinator(hub=LocalHub(store), workdir=work, evaluate=lambda *_: Evaluation(), on_step=on_step)
 
 def coordinate(store, on_step=lambda step: None):
     coordinator(store, on_step).run_round()

@@ -40,7 +40,7 @@ def run_round(hub: LocalHub, room: Path, bodies: Sequence[dict[str, np.ndarray]]
 
 
 def coordinator(hub: LocalHub, room: Path) -> Coordinator:
-    return Coordinator(hub=hub, workdir=room / "work", evaluate=lambda _: Evaluation())
+    return Coordinator(hub=hub, workdir=room / "work", evaluate=lambda *_: Evaluation())
 
 
 def amended(hub: LocalHub, room: Path, policy: Policy) -> None:

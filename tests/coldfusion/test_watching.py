@@ -30,7 +30,7 @@ def watch(hub: LocalHub, room: Path, naps: list[Callable[[], object]], **parts: 
             raise Over
         naps.pop(0)()
 
-    coordinator = Coordinator(hub=hub, workdir=room / "work", evaluate=lambda _: Evaluation())
+    coordinator = Coordinator(hub=hub, workdir=room / "work", evaluate=lambda *_: Evaluation())
     said: list[str] = []
     made = Watch(coordinator=coordinator, say=said.append, sleep=sleep, **parts)  # type: ignore[arg-type]
     return made

@@ -5,7 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from coldfusion.errors import DataError
-from contributors.data import load_examples, load_task
+from contributors.data import Split, load_examples, load_task
 from tests.tasks import write_csv
 
 ROWS = [("a fine day", "good"), ("a foul day", "bad"), ("fine", "good")]
@@ -56,7 +56,7 @@ def test_class_labels_keep_their_numbers(tmp_path: Path) -> None:
 def test_the_splits_of_a_task_share_their_labels(tmp_path: Path) -> None:
     train = write_csv(tmp_path / "train.csv", ["text", "label"], [("a", "x"), ("b", "y"), ("c", "z")])
     test = write_csv(tmp_path / "test.csv", ["text", "label"], [("d", "z"), ("e", "y")])
-    assert load_task(train, test)[1].rows["label"][:] == [2, 1]
+    assert load_task(Split(train), Split(test))[1].rows["label"][:] == [2, 1]
 
 
 def test_no_copy_of_private_data_is_left_behind(tmp_path: Path) -> None:
@@ -124,4 +124,4 @@ def test_a_test_label_that_training_never_saw_is_refused(tmp_path: Path) -> None
     train = write_csv(tmp_path / "train.csv", ["text", "label"], [("a", "x"), ("b", "y")])
     test = write_csv(tmp_path / "test.csv", ["text", "label"], [("d", "z"), ("e", "y")])
     with pytest.raises(DataError, match="label 'z' does not occur in the training data"):
-        load_task(train, test)
+        load_task(Split(train), Split(test))

@@ -26,7 +26,7 @@ class Over(Exception):
 @pytest.fixture
 def hub(tiny_base: Path, tmp_path: Path) -> LocalHub:
     hub = LocalHub(tmp_path / "store", author="lab")
-    found(hub, tiny_base, Policy(), evaluate=lambda _: Evaluation(), workdir=tmp_path / "founding")
+    found(hub, tiny_base, Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     return hub
 
 
@@ -46,7 +46,7 @@ def joiner(hub: LocalHub, tmp_path: Path) -> Joiner:
 
 
 def coordinate(hub: LocalHub, room: Path) -> None:
-    Coordinator(hub=hub, workdir=room / "work", evaluate=lambda _: Evaluation()).run_round()
+    Coordinator(hub=hub, workdir=room / "work", evaluate=lambda *_: Evaluation()).run_round()
 
 
 def test_a_contribution_is_shown_in_full_agreed_to_and_submitted(joiner: Joiner, hub: LocalHub) -> None:
@@ -79,7 +79,7 @@ def test_what_the_federation_would_refuse_does_not_leave(
 ) -> None:
     other = LocalHub(tmp_path / "other", author="lab")
     policy = Policy(contributors=["bob"])
-    found(other, tiny_base, policy, evaluate=lambda _: Evaluation(), workdir=tmp_path / "founding")
+    found(other, tiny_base, policy, evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     alice = LocalHub(other.root, author="alice")
     with pytest.raises(ContributionError, match="'alice' is not among the accounts that may contribute"):
         replace(joiner, hub=alice).contribute()

@@ -22,7 +22,7 @@ QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=Fals
 @pytest.fixture
 def hub(tiny_base: Path, tmp_path: Path) -> LocalHub:
     hub = LocalHub(tmp_path / "store")
-    found(hub, tiny_base, Policy(), evaluate=lambda _: Evaluation(), workdir=tmp_path / "founding")
+    found(hub, tiny_base, Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     return hub
 
 

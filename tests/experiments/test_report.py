@@ -6,7 +6,7 @@ import pytest
 
 from coldfusion.config import Policy
 from coldfusion.records import Entry, Evaluation, Gain, Revision, RoundRecord, TaskScore
-from contributors.evaluation import PROBE
+from contributors.scoring import PROBE
 from experiments.charts import gain_chart
 from experiments.config import SimulationConfig
 from experiments.report import Run, task_rows, write_report

@@ -14,10 +14,10 @@ from transformers import AutoModel, AutoTokenizer
 from coldfusion.config import Policy, dump
 from coldfusion.errors import ConfigError, RoundError
 from contributors.config import PoolConfig, ProbeConfig, TrainingConfig
-from contributors.evaluation import FINE_TUNE, PROBE
 from contributors.node import Submission, Turn, contribute
 from contributors.pool import Pool
 from contributors.reporting import Report
+from contributors.scoring import FINE_TUNE, PROBE
 from experiments import simulation
 from experiments.config import FineTuneScoreConfig, SimulationConfig
 from experiments.progress import RunProgress

@@ -1,0 +1,148 @@
+"""One score of one base: a task, a protocol and a seed in, predictions on the test split out.
+
+    probe       a linear probe on the frozen base's features (see `probing`)
+    head        the paper's ColD-Frozen: the head alone is trained, the body frozen, by the Trainer
+    few-shot    body and head are trained on a few labelled examples
+    fine-tune   body and head are trained on the whole training split
+(Don-Yehiya et al. 2023, sections 4.4 and 5.3.)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldfusion.dtypes import Float64
+from coldfusion.errors import ConfigError
+from coldfusion.metrics import metric_named
+from coldfusion.scores import Outcome
+from coldfusion.seeds import seed_for
+from contributors.config import ProbeConfig, TrainingConfig
+from contributors.data import load_task
+from contributors.finetuning import finetune, predict
+from contributors.models import load_body, load_tokenizer
+from contributors.probing import features, fit_probe
+from contributors.reporting import Report
+from contributors.tasks import Task
+
+PROBE, HEAD, FEW_SHOT, FINE_TUNE = "probe", "head", "few-shot", "fine-tune"
+PROTOCOLS = (PROBE, HEAD, FEW_SHOT, FINE_TUNE)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How scores are taken, and with which seeds."""
+
+    name: str
+    seeds: tuple[int, ...]
+    settings: ProbeConfig | TrainingConfig
+
+    def __post_init__(self) -> None:
+        if self.name not in PROTOCOLS:
+            raise ConfigError(f"unknown protocol {self.name!r}; known: {', '.join(PROTOCOLS)}")
+        if isinstance(self.settings, ProbeConfig) != (self.name == PROBE):
+            raise TypeError(f"{self.name} is not taken with a {type(self.settings).__name__}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreJob:
+    """One score to be computed."""
+
+    task: Task
+    protocol: str
+    seed: int
+    settings: ProbeConfig | TrainingConfig
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return f"{self.task.name} ({self.protocol}, seed {self.seed})"
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a base made of a test split: all that any metric takes, (n,) each."""
+
+    truth: NDArray[np.int64]  # labels
+    labels: NDArray[np.int64]  # the most probable ones
+    values: Float64  # the mean label, each weighing as much as it is probable: where labels have an order
+    losses: Float64  # -log of the right label's probability, nats
+
+    def outcome(self, job: ScoreJob, metric: str) -> Outcome:
+        """As one metric takes them."""
+        predicted: NDArray[np.generic] = getattr(self, metric_named(metric).takes)
+        return Outcome(
+            task=job.task.name,
+            held_out=job.task.held_out,
+            protocol=job.protocol,
+            seed=job.seed,
+            metric=metric,
+            truth=self.truth.astype(np.float64),
+            predicted=predicted.astype(np.float64),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What came of a job, and when the base was at work for it (seconds since the epoch)."""
+
+    predictions: Predictions
+    interval: tuple[float, float]
+    num_examples: int
+
+
+def predictions_of(logits: Float64, truth: NDArray[np.int64]) -> Predictions:
+    """Of the logits (n, labels)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return Predictions(
+        truth=truth,
+        labels=logits.argmax(axis=1),
+        values=np.exp(logs) @ np.arange(logits.shape[1]),
+        losses=-logs[np.arange(len(truth)), truth],
+    )
+
+
+def score(base: Path, job: ScoreJob, report: Report) -> Scored:
+    """Score the checkpoint directory `base` on one task."""
+    train, test = load_task(job.task.train, job.task.test)
+    seed = seed_for(job.seed, job.protocol, job.task.name)
+    started = time.time()
+    if isinstance(job.settings, ProbeConfig):
+        train = train.sample(job.settings.max_examples, seed=seed)
+        body, tokenizer = load_body(base), load_tokenizer(base)
+        train_features, test_features = (features(body, tokenizer, e, job.settings) for e in (train, test))
+        fitted = fit_probe(
+            train_features,
+            np.array(train.rows["label"]),
+            num_labels=train.num_labels,
+            folds=job.settings.folds,
+            seed=seed,
+        )
+        logits = fitted.logits(test_features)
+    else:
+        settings = replace(job.settings, trained="head") if job.protocol == HEAD else job.settings
+        finetuned = finetune(base, train, settings, seed=seed, report=report)
+        logits = predict(finetuned, test, settings)
+    made = predictions_of(logits, np.array(test.rows["label"], np.int64))
+    return Scored(made, (started, time.time()), len(train.rows) + len(test.rows))
+
+
+def jobs_of(tasks: Sequence[Task], protocols: Sequence[Protocol]) -> list[ScoreJob]:
+    """Every score that there is to take.
+
+    All but the probe score are for held-out tasks alone: is the base a better start for somebody new? Large
+    tasks come first, so that workers do not wait for one another at the end.
+    """
+    return [
+        ScoreJob(task=task, protocol=protocol.name, seed=seed, settings=protocol.settings)
+        for protocol in protocols
+        for task in sorted(tasks, key=lambda task: -task.characters)
+        for seed in protocol.seeds
+        if protocol.name == PROBE or task.held_out
+    ]

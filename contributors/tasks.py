@@ -1,0 +1,48 @@
+"""Tasks that bases are scored on: where their splits are, by what metrics, and what they hold, by digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coldfusion.metrics import metric_named
+from contributors.data import Split, load_task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task that bases are scored on."""
+
+    name: str
+    train: Split
+    test: Split
+    held_out: bool  # nobody ever contributes it
+    digest: str  # of the texts and labels of both splits
+    characters: int  # in the training texts: about how much work the task is
+    metrics: tuple[str, ...] = ("accuracy",)
+
+
+def check_task(
+    name: str,
+    train: str | Split,
+    test: str | Split,
+    *,
+    held_out: bool,
+    metrics: Sequence[str] = ("accuracy",),
+) -> Task:
+    """The task, once its data was read and found good. Raises DataError, or ConfigError for a metric."""
+    for metric in metrics:
+        metric_named(metric)
+    train, test = (split if isinstance(split, Split) else Split(split) for split in (train, test))
+    splits = load_task(train, test)
+    digest = hashlib.sha256("".join(split.digest for split in splits).encode()).hexdigest()
+    return Task(
+        name=name,
+        train=train,
+        test=test,
+        held_out=held_out,
+        digest=digest,
+        characters=splits[0].characters,
+        metrics=tuple(metrics),
+    )
