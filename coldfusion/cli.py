@@ -21,6 +21,7 @@ from coldfusion import __version__
 from coldfusion.errors import ColdFusionError, ConfigError
 from contributors.evaluatecli import evaluate
 from contributors.fusecli import fuse
+from experiments.benchcli import bench
 from hub_sync.cli import serve, users
 
 if TYPE_CHECKING:
@@ -164,56 +165,11 @@ def status(repo: Repo) -> None:
     show(read_overview(open_hub(repo)), Console())
 
 
-@app.command()
-def bench(  # noqa: PLR0913 - one parameter per option
-    name: Annotated[str, typer.Argument(help="fuse: checkpoints into one. serve: a large file up and down.")],
-    parameters: Annotated[float, typer.Option(help="fuse: of the model.", min=1)] = 125e6,
-    contributions: Annotated[
-        list[int] | None,
-        typer.Option(help="fuse: how many; repeated: the first is compared with others' tools."),
-    ] = None,
-    dtype: Annotated[str, typer.Option(help="fuse: float32, bfloat16 or float16.")] = "float32",
-    runs: Annotated[int, typer.Option(help="fuse: medians of so many.", min=1)] = 3,
-    fusers: Annotated[str, typer.Option(metavar="A,B,C", help="fuse: which; else the usual ones.")] = "",
-    mergekit: Annotated[
-        Path | None, typer.Option(metavar="PYTHON", help="fuse: one that has mergekit.")
-    ] = None,
-    flower: Annotated[Path | None, typer.Option(metavar="PYTHON", help="fuse: one that has flwr.")] = None,
-    room: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="fuse: make the inputs there, once.")
-    ] = None,
-    megabytes: Annotated[int, typer.Option(help="serve: of the file.", min=1)] = 500,
-) -> None:
-    """What things cost on this machine, beside other tools: time, memory, ratios."""
-    from rich.console import Console
-
-    if name == "fuse":
-        from experiments.bench_fuse import USUAL, Bench, bench_fuse
-
-        settings = Bench(
-            parameters=int(parameters),
-            contributions=contributions or [8, 32],
-            dtype=dtype,
-            runs=runs,
-            fusers=fusers.split(",") if fusers else USUAL,
-            mergekit=mergekit,
-            flower=flower,
-            room=room,
-        )
-        for table in bench_fuse(settings):
-            Console().print(table)
-    elif name == "serve":
-        from experiments.bench_serve import bench_serve
-
-        Console().print(bench_serve(megabytes))
-    else:
-        raise ConfigError(f"no benchmark {name!r}; known: fuse, serve")
-
-
 app.command()(fuse)
 app.command()(evaluate)
 app.command()(serve)
 app.add_typer(users, name="users", no_args_is_help=True)
+app.add_typer(bench, name="bench", no_args_is_help=True)
 
 
 def main() -> None:

@@ -76,6 +76,13 @@ class Policy:
         lambda: ["exact", "float32"], "how a delta may be encoded; the first is preferred"
     )
     max_delta_bytes: int = _knob(5_000_000_000, "a larger delta is refused before it is fetched")
+    gate: bool = _knob(
+        True,
+        "whether a candidate must hold its own to be published: its mean probe score on validation splits of "
+        "the held-out tasks may not be below the base's by more than its 95 % interval allows; without such "
+        "tasks there is no gate",
+    )
+    gate_task_drop: float = _knob(5.0, "points that a single task may lose at the gate")
     retention: int | None = _knob(
         None,
         "rounds after which settled contributions are deleted; null: they stay, and anyone can verify",
@@ -87,7 +94,9 @@ class Policy:
         self._check_fusing()
         if odd := [codec for codec in self.codecs if codec not in CODECS] or not self.codecs:
             raise ConfigError(f"codecs {odd or '[]'} are not known; known: {', '.join(CODECS)}")
-        for name in ("max_examples", "quorum", "deadline_hours", "max_delta_bytes", "retention"):
+        for name in (
+            *("gate_task_drop", "max_examples", "quorum", "deadline_hours", "max_delta_bytes", "retention"),
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} {value} is not above 0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coldfusion.admission import (
@@ -44,12 +44,11 @@ from coldfusion.federation import (
     tag_name,
     write_texts,
 )
+from coldfusion.gating import Candidate, Judge, Promotion, promote
 from coldfusion.hub import Hub, Proposal, materialise
-from coldfusion.places import sha256_of
+from coldfusion.recording import gated, record_of
 from coldfusion.records import (
     Contribution,
-    Entry,
-    Evaluation,
     Revision,
     RoundRecord,
     Verdict,
@@ -59,7 +58,7 @@ from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
 from coldfusion.settling import settle
 from coldfusion.stats import RoundStats
-from coldfusion.stepping import PlannedStep, measure, plan_step, take_step
+from coldfusion.stepping import measure, outer_before, plan_step, take_step
 from coldfusion.tensorfile import TensorFile
 
 STEPS = ("collect", "admit", "screen", "fuse", "evaluate", "publish", "tag", "settle", "done")
@@ -75,7 +74,8 @@ class Coordinator:
 
     hub: Hub
     workdir: Path
-    evaluate: Evaluate
+    evaluate: Evaluate  # on test splits, of what is published and of nothing else
+    judge: Evaluate | None = None  # on validation splits, as often as the gate asks; None: there is no gate
     on_step: Callable[[str], None] = lambda step: None
     on_trouble: Callable[[str], None] = lambda text: None  # told what went wrong and did not stop the round
 
@@ -100,7 +100,7 @@ class Coordinator:
         """
         state = state or self.finish()
         quorum = quorum or state.policy.quorum
-        base_dir, candidate = self._rooms(state)
+        base_dir = self._room(state)
         round_ = refuse(Round(index=state.open_round, base=state.base), absent)
         with Checkpoint(base_dir) as base, ExitStack() as stack:
             self.on_step("collect")
@@ -118,17 +118,25 @@ class Coordinator:
                     )
                 raise TooFew(_too_few(round_, quorum))
             self.on_step("fuse")
-            step = plan_step(self.hub, state, [c.manifest for c in round_.cohort])
-            cohort = [_source(c, sources[c]) for c in round_.cohort]
-            outer = self.workdir / "outer.safetensors"
+
+            def fuse(cohort: tuple[Contribution, ...]) -> Candidate:
+                deltas = [_source(c, sources[c]) for c in cohort]
+                return self._fuse(state, base, cohort, deltas, stats)
+
             try:
-                take_step(step, base, cohort, stats=stats, into=candidate, state_into=outer)
+                promotion = promote(
+                    round_.cohort,
+                    fuse,
+                    self._judge(state, base_dir),
+                    task_drop=state.policy.gate_task_drop,
+                )
             except (ConfigError, TensorMismatch) as exc:
-                raise NotYet(f"round {round_.index}: {len(cohort)} contributions are there; {exc}") from exc
+                there = len(round_.cohort)
+                raise NotYet(f"round {round_.index}: {there} contributions are there; {exc}") from exc
         self.on_step("evaluate")
-        files = {name: candidate / name for name in weight_files(candidate)}
-        files |= {outer_path(round_.index): outer} if outer.exists() else {}
-        record = _record(round_, stats, step, files, self.evaluate(candidate, base_dir))
+        made, files = self._output(promotion, state, base_dir)
+        record = record_of(gated(round_, promotion), stats, promotion, files)
+        record = replace(record, evaluation=self.evaluate(made, base_dir))
         self.on_step("publish")
         head = self._publish(record, files, state)
         self.on_step("tag")
@@ -150,17 +158,51 @@ class Coordinator:
             removed=[old] if had else [],
         )
 
-    def _rooms(self, state: State) -> tuple[Path, Path]:
-        """(the base, the candidate that has everything of it but the weights), freshly laid out."""
+    def _room(self, state: State) -> Path:
+        """The base, freshly laid out."""
         with writing(self.workdir):
             shutil.rmtree(self.workdir, ignore_errors=True)
-            base, candidate = self.workdir / "base", self.workdir / "candidate"
-            for room in (base, candidate):
-                room.mkdir(parents=True)
-                materialise(self.hub, state.base, room)
-            for name in weight_files(candidate):
-                (candidate / name).unlink()
-        return base, candidate
+            base = self.workdir / "base"
+            base.mkdir(parents=True)
+            return materialise(self.hub, state.base, base)
+
+    def _fuse(
+        self,
+        state: State,
+        base: Checkpoint,
+        cohort: tuple[Contribution, ...],
+        deltas: Sequence[DeltaSource],
+        stats: RoundStats,
+    ) -> Candidate:
+        """A candidate, in the place of the one before it: everything of the base with other weights."""
+        step = plan_step(self.hub, state, [c.manifest for c in cohort])
+        room, outer = self.workdir / "candidate", self.workdir / "outer.safetensors"
+        with writing(room):
+            shutil.rmtree(room, ignore_errors=True)
+            outer.unlink(missing_ok=True)
+            room.mkdir()
+            materialise(self.hub, state.base, room)
+            for name in weight_files(room):
+                (room / name).unlink()
+        take_step(step, base, deltas, stats=stats, into=room, state_into=outer)
+        return Candidate(cohort=cohort, step=step, directory=room, outer=outer)
+
+    def _judge(self, state: State, base_dir: Path) -> Judge | None:
+        judge = self.judge
+        if judge is None or not state.policy.gate:
+            return None
+        return lambda candidate: judge(candidate, base_dir)
+
+    def _output(self, promotion: Promotion, state: State, base_dir: Path) -> tuple[Path, dict[str, Path]]:
+        """(what is published, as a checkpoint; its files): the candidate, or the base that stays."""
+        made = promotion.candidate
+        directory = base_dir if made is None else made.directory
+        files = {name: directory / name for name in weight_files(directory)}
+        before, _ = outer_before(self.hub, state)
+        outer = before if made is None else made.outer
+        if outer is not None and outer.exists():
+            files[outer_path(state.open_round)] = outer
+        return directory, files
 
     def _admit(self, round_: Round, proposals: Sequence[Proposal], base: Checkpoint, state: State) -> Round:
         """The round with every pull request admitted or refused that is titled like a contribution.
@@ -218,42 +260,6 @@ def _refusal(proposal: Proposal, reason: str) -> Verdict:
 def _source(contribution: Contribution, file: TensorFile) -> DeltaSource:
     manifest = contribution.manifest
     return DeltaSource(manifest.contributor, file, codec_named(manifest.codec))
-
-
-def _record(
-    round_: Round, stats: RoundStats, step: PlannedStep, files: Mapping[str, Path], evaluation: Evaluation
-) -> RoundRecord:
-    contributions = {c.proposal: c for c in round_.contributions}
-    norms = dict(zip(stats.keys, stats.norms, strict=True))
-    weights: dict[int | None, float] = dict(
-        zip((c.proposal for c in round_.cohort), step.weights, strict=True)
-    )
-    entries = []
-    for verdict in round_.all_verdicts:
-        contribution = contributions.get(verdict.proposal) if verdict.proposal is not None else None
-        manifest = contribution.manifest if contribution else None
-        entries.append(
-            Entry(
-                contributor=verdict.contributor,
-                proposal=verdict.proposal,
-                revision=verdict.revision,
-                sha256=manifest.sha256 if manifest else None,
-                codec=manifest.codec if manifest else None,
-                num_examples=manifest.num_examples if manifest else None,
-                weight=weights.get(verdict.proposal, 0.0),
-                norm=float(f"{norms[verdict.contributor]:.6g}") if verdict.accepted else None,
-                reasons=verdict.reasons,
-            )
-        )
-    return RoundRecord(
-        round_index=round_.index,
-        parent=round_.base,
-        fusing=step.fusing,
-        entries=tuple(entries),
-        output={path: sha256_of(file) for path, file in files.items()},
-        notes=step.notes,
-        evaluation=evaluation,
-    )
 
 
 def _too_few(round_: Round, quorum: int) -> str:

@@ -226,6 +226,15 @@ class Fusing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A candidate that was judged before it could be published."""
+
+    without: tuple[str, ...]  # contributors of the cohort that were left out
+    gain: Gain  # on the base before, on validation splits
+    reasons: tuple[str, ...]  # why it was not published; none where it was
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
     """What went in, what came out and why: enough to recompute the published base, bit for bit."""
 
@@ -236,6 +245,7 @@ class RoundRecord:
     output: dict[str, str] = field(default_factory=dict)  # weights and outer state: path -> sha256, hex
     notes: tuple[str, ...] = ()  # what people should know about this round
     evaluation: Evaluation = Evaluation()
+    trials: tuple[Trial, ...] = ()  # at the gate, in order
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:

@@ -109,7 +109,7 @@ class JoinConfig:
 class CoordinateConfig:
     """How a coordinator runs a federation."""
 
-    tasks: str | None = None  # folder of held-out tasks that every base is scored on; None: not scored
+    tasks: str | None = None  # held-out tasks that bases are scored on: a folder or a suite; None: not scored
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     workdir: str | None = None  # room for scratch and scores; None: in the user's state folder

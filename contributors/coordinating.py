@@ -17,10 +17,10 @@ from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig
-from contributors.evaluation import Evaluator, others
+from contributors.evaluation import Evaluator, judging, others
 from contributors.pool import open_pool
 from contributors.scoring import PROBE, Protocol, jobs_of
-from contributors.taskfolder import read_tasks
+from contributors.suites import read_suite
 from hub_sync.address import Remote, open_hub
 from hub_sync.pacing import Pacer
 from hub_sync.rooms import alone_in, short_digest, state_folder
@@ -43,11 +43,12 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
     hub = open_hub(repo, author="coordinator", remote=remote)
     _allow_open_files()
     taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
-    with alone_in(room, taken), _evaluation(hub, config, room) as evaluate:
+    with alone_in(room, taken), _evaluation(hub, config, room) as (evaluate, judge):
         coordinator = Coordinator(
             hub=hub,
             workdir=room / "work",
             evaluate=evaluate,
+            judge=judge,
             on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
             on_trouble=say,
         )
@@ -77,19 +78,23 @@ def _allow_open_files() -> None:
 
 
 @contextmanager
-def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[Evaluate]:
-    """How bases are scored: on the held-out tasks of a folder, against round 0; not at all without one."""
+def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[tuple[Evaluate, Evaluate | None]]:
+    """(how bases are scored, how candidates are judged): on a suite of held-out tasks; not without."""
     if config.tasks is None:
-        yield lambda base, before: Evaluation()
+        yield lambda base, before: Evaluation(), None
         return
-    held_out, pretrained = read_tasks(Path(config.tasks)), room / "pretrained"
+    suite, pretrained = read_suite(Path(config.tasks), protocols=[PROBE]), room / "pretrained"
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)
     materialise(hub, hub.resolve(tag_name(0)), pretrained)
     with open_pool(config.pool) as pool:
         evaluator = Evaluator(pool=pool, cache=room / "scores")
-        jobs = jobs_of(held_out, [Protocol(PROBE, tuple(config.probe.seeds), config.probe)])
-        yield lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before))
+        protocols = [Protocol(PROBE, tuple(config.probe.seeds), config.probe)]
+        jobs = jobs_of(suite.tasks, protocols)
+        yield (
+            lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before)),
+            judging(evaluator, suite.tasks, protocols),
+        )
 
 
 def _line(record: RoundRecord) -> str:

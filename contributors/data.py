@@ -38,6 +38,11 @@ class Split:
     split: str = ""  # of a data set that has several; "": "train", or "test" for the test split of a task
     columns: tuple[tuple[str, str], ...] = ()  # (ours, the source's): ("text", "sentence")
     most: int | None = None  # examples, drawn at random; None: all
+    part: str = ""  # "validation": a quarter of them, drawn at random; "rest": the others; "": all
+
+
+VALIDATION = 0.25
+"""The share of a training split that validates, where nothing else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +106,20 @@ def load_examples(source: str, *, split: str = "train") -> Examples:
 
 def load_task(train: Split, test: Split) -> tuple[Examples, Examples]:
     """The train and test splits of a task, with the same numbers for the same labels."""
-    train_rows, test_rows = _rows(train, "train"), _rows(test, "test")
+    train_rows = _rows(train, "train")
+    # A validation split is a part of the training split.
+    test_rows = train_rows if test.part else _rows(test, "test")
     values = _label_values(train_rows, train.source)
     splits = ((train, train_rows), (test, test_rows))
-    made = [_numbered(rows, values, s.source).sample(s.most, seed=0) for s, rows in splits]
+    made = [_part(_numbered(rows, values, s.source).sample(s.most, seed=0), s.part) for s, rows in splits]
     return made[0], made[1]
+
+
+def _part(examples: Examples, part: str) -> Examples:
+    if not part:
+        return examples
+    rest, validation = examples.split(VALIDATION, seed=0)
+    return validation if part == "validation" else rest
 
 
 def _rows(wanted: Split, name: str) -> Dataset:

@@ -12,11 +12,13 @@ import numpy as np
 
 from coldfusion.checkpoint import weight_files
 from coldfusion.errors import RoundError, writing
+from coldfusion.federation import Evaluate
 from coldfusion.places import sha256_of
 from coldfusion.records import Evaluation
 from coldfusion.scores import Outcome, evaluation_of
 from contributors.pool import Pool
-from contributors.scoring import Predictions, Scored, ScoreJob, score
+from contributors.scoring import Predictions, Protocol, Scored, ScoreJob, jobs_of, score
+from contributors.tasks import Task, validation_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,15 @@ class Evaluator:
 def others(pretrained: Path, before: Path | None) -> dict[str, Path]:
     """What a base of a federation is compared with."""
     return {"pretrained": pretrained} | ({} if before is None else {"previous": before})
+
+
+def judging(evaluator: Evaluator, tasks: Sequence[Task], protocols: Sequence[Protocol]) -> Evaluate | None:
+    """How candidates are judged at the gate: on parts of the held-out tasks' training splits."""
+    judged = [validation_of(task) for task in tasks if task.held_out]
+    if not judged:
+        return None
+    jobs = jobs_of(judged, protocols)
+    return lambda base, before: evaluator.evaluate(base, jobs, {} if before is None else {"previous": before})
 
 
 def model_digest(base: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coldfusion.metrics import metric_named
 from contributors.data import Split, load_task
@@ -21,6 +21,16 @@ class Task:
     digest: str  # of the texts and labels of both splits
     characters: int  # in the training texts: about how much work the task is
     metrics: tuple[str, ...] = ("accuracy",)
+
+
+def validation_of(task: Task) -> Task:
+    """The same task with a part of its training split in the place of the test split, which stays unseen."""
+    return replace(
+        task,
+        train=replace(task.train, part="rest"),
+        test=replace(task.train, part="validation"),
+        digest=hashlib.sha256(f"validation {task.digest}".encode()).hexdigest(),
+    )
 
 
 def check_task(

@@ -17,11 +17,11 @@ from pathlib import Path
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import HubError, StorageError
-from coldfusion.federation import State, found, read_records, read_state
+from coldfusion.federation import Evaluate, State, found, read_records, read_state
 from coldfusion.hub import materialise
 from coldfusion.records import Evaluation, RoundRecord, Verdict
 from coldfusion.seeds import seed_for
-from contributors.evaluation import Evaluator, others
+from contributors.evaluation import Evaluator, judging, others
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
 from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
@@ -125,20 +125,15 @@ class Simulation:
             hub=self.hub,
             workdir=self.room / "work",
             evaluate=partial(self._evaluate, index),
+            judge=self._judge(index),
             on_step=StepClock(self.timeline, index),
         )
 
     def _evaluate(self, index: int, base: Path, before: Path | None) -> Evaluation:
-        config = self.plan.config
-        evaluator = Evaluator(
-            pool=self.pool,
-            cache=self.room / "scores",
-            on_progress=lambda job, done, total: self.progress.update(job.label, done, total),
-            on_scored=partial(self._on_scored, index),
-        )
+        config, evaluator = self.plan.config, self._evaluator(index)
         wanted = config.fine_tune_score.rounds
         fine_tunes = wanted == "all" or (wanted == "ends" and index in (0, config.rounds))
-        protocols = [Protocol(PROBE, tuple(config.probe.seeds), config.probe)]
+        protocols = [self._probe]
         if fine_tunes:
             fine = config.fine_tune_score
             protocols.append(Protocol(FINE_TUNE, tuple(fine.seeds), fine.training))
@@ -146,6 +141,30 @@ class Simulation:
         missing = evaluator.missing(base, jobs)
         with self.progress.stage("scoring", len(missing), each=fine_tunes):
             return evaluator.evaluate(base, jobs, others(self.room / "pretrained", before))
+
+    def _judge(self, index: int) -> Evaluate | None:
+        judge = judging(self._evaluator(index), self.plan.held_out, [self._probe])
+        if judge is None:
+            return None
+
+        def judged(candidate: Path, before: Path | None) -> Evaluation:
+            with self.progress.stage("judging", len(self.plan.held_out), each=False):
+                return judge(candidate, before)
+
+        return judged
+
+    @property
+    def _probe(self) -> Protocol:
+        config = self.plan.config.probe
+        return Protocol(PROBE, tuple(config.seeds), config)
+
+    def _evaluator(self, index: int) -> Evaluator:
+        return Evaluator(
+            pool=self.pool,
+            cache=self.room / "scores",
+            on_progress=lambda job, done, total: self.progress.update(job.label, done, total),
+            on_scored=partial(self._on_scored, index),
+        )
 
     def _on_scored(self, index: int, job: ScoreJob, scored: Scored) -> None:
         self.timeline.add(Interval(SCORE, index, job.label, *scored.interval))
