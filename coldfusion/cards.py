@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from coldfusion.records import Evaluation, Fusing, Gain, Option, RoundRecord
+from coldfusion.records import Evaluation, Fusing, Gain, Option, RoundRecord, Trial
 
 _CARD = """\
 ---
@@ -65,13 +65,34 @@ def _table(evaluation: Evaluation) -> str:
     groups = sorted({(s.protocol, s.held_out) for s in evaluation.scores}, key=lambda g: (g[0], not g[1]))
     if not groups:
         return "This base was not evaluated."
-    rows = ["| score | tasks | mean | gain on the pretrained model |", "| --- | --- | --- | --- |"]
+    rows = [
+        "| score | tasks | mean | gain on the base before | gain on the pretrained model | worse than it |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for protocol, held_out in groups:
         kind = "held-out" if held_out else "contributed"
-        gain = describe(evaluation.gain(protocol, held_out=held_out))
+        gain = evaluation.gain(protocol, held_out=held_out)
+        previous = describe(evaluation.gain(protocol, held_out=held_out, against="previous"))
         mean = evaluation.mean_score(protocol, held_out=held_out)
-        rows.append(f"| {protocol} | {kind} | {mean:.2f} | {gain} |")
+        rows.append(
+            f"| {protocol} | {kind} | {mean:.2f} | {previous} | {describe(gain)} | {describe_worse(gain)} |"
+        )
     return "\n".join(rows)
+
+
+def describe_trial(trial: Trial) -> str:
+    """`without mallory: +1.20 [+0.40, +2.00] on the base before, published`."""
+    who = f"without {', '.join(trial.without)}" if trial.without else "everybody"
+    outcome = f"not published: {'; '.join(trial.reasons)}" if trial.reasons else "published"
+    return f"{who}: {describe(trial.gain)} on the base before, {outcome}"
+
+
+def describe_worse(gain: Gain | None) -> str:
+    """`3 of 20, cola -2.10`: the tasks that got worse, and the worst of them."""
+    if gain is None:
+        return ""
+    worst = f", {gain.worst} {gain.worst_gain:+.2f}" if gain.num_worse else ""
+    return f"{gain.num_worse} of {gain.num_tasks}{worst}"
 
 
 def describe(gain: Gain | None, digits: int = 2) -> str:

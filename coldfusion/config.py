@@ -82,7 +82,10 @@ class Policy:
         "the held-out tasks may not be below the base's by more than its 95 % interval allows; without such "
         "tasks there is no gate",
     )
-    gate_task_drop: float = _knob(5.0, "points that a single task may lose at the gate")
+    gate_task_drop: float = _knob(
+        5.0,
+        "points that the worst task may lose at the gate; it may lose more where its interval includes zero",
+    )
     retention: int | None = _knob(
         None,
         "rounds after which settled contributions are deleted; null: they stay, and anyone can verify",

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from coldfusion.cards import describe, describe_fusing
+from coldfusion.cards import describe, describe_fusing, describe_trial
 from coldfusion.federation import State, read_records, read_state, tag_name
 from coldfusion.hub import Hub
 from coldfusion.outlook import Outlook, outlook
@@ -44,6 +44,8 @@ def show(overview: Overview, console: Console) -> None:
     console.print(_rounds(overview.records))
     for record in overview.records[1:][-LAST:]:
         console.print(_contributions(record))
+        for trial in record.trials:
+            line(f"gate: {describe_trial(trial)}")
         for note in record.notes:
             line(f"note: {note}")
     line(str(overview.outlook))

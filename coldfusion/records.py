@@ -162,6 +162,7 @@ class Gain:
     num_worse: int = 0  # tasks that are below the other base
     worst: str | None = None  # the task with the smallest gain
     worst_gain: float = 0.0
+    worst_high: float = 0.0  # the upper end of that one's 95 % interval, over its examples
 
     @property
     def excludes_zero(self) -> bool:

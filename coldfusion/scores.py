@@ -114,7 +114,8 @@ def gain_of(after: Sequence[Outcome], before: Sequence[Outcome], *, against: str
     protocol, held_out, unit = _group(after[0])
     differences = {task.task: task.difference for task in tasks}
     low, high = interval(tasks, seed=seed_for("gain", against, protocol, held_out, unit))
-    worst = min(differences, key=lambda name: (differences[name], name))
+    worst = min(tasks, key=lambda task: (task.difference, task.task))
+    _, worst_high = interval([worst], seed=seed_for("worst", against, protocol, held_out, unit))
     return Gain(
         protocol=protocol,
         held_out=held_out,
@@ -125,8 +126,9 @@ def gain_of(after: Sequence[Outcome], before: Sequence[Outcome], *, against: str
         high=high,
         num_tasks=len(differences),
         num_worse=sum(difference < 0 for difference in differences.values()),
-        worst=worst,
-        worst_gain=round(differences[worst], 4),
+        worst=worst.task,
+        worst_gain=round(worst.difference, 4),
+        worst_high=worst_high,
     )
 
 

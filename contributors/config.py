@@ -110,7 +110,7 @@ class CoordinateConfig:
     """How a coordinator runs a federation."""
 
     tasks: str | None = None  # held-out tasks that bases are scored on: a folder or a suite; None: not scored
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)  # a suite's file has its own
     pool: PoolConfig = field(default_factory=PoolConfig)
     workdir: str | None = None  # room for scratch and scores; None: in the user's state folder
     poll: float = 60.0  # seconds between two looks at the open pull requests

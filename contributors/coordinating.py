@@ -83,17 +83,19 @@ def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[tupl
     if config.tasks is None:
         yield lambda base, before: Evaluation(), None
         return
-    suite, pretrained = read_suite(Path(config.tasks), protocols=[PROBE]), room / "pretrained"
+    folder, pretrained = Path(config.tasks), room / "pretrained"
+    suite, probe = read_suite(folder), Protocol(PROBE, tuple(config.probe.seeds), config.probe)
+    scored = [probe] if folder.is_dir() else suite.protocols  # a suite's file says how itself
+    judged = next((protocol for protocol in scored if protocol.name == PROBE), probe)
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)
     materialise(hub, hub.resolve(tag_name(0)), pretrained)
     with open_pool(config.pool) as pool:
         evaluator = Evaluator(pool=pool, cache=room / "scores")
-        protocols = [Protocol(PROBE, tuple(config.probe.seeds), config.probe)]
-        jobs = jobs_of(suite.tasks, protocols)
+        jobs = jobs_of(suite.tasks, scored)
         yield (
             lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before)),
-            judging(evaluator, suite.tasks, protocols),
+            judging(evaluator, suite.tasks, [judged]),
         )
 
 

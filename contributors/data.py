@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value
 
 from coldfusion.errors import DataError
@@ -85,6 +86,13 @@ class Examples:
             return self
         return Examples(
             self.rows.shuffle(seed=seed, keep_in_memory=True).select(range(most)), self.num_labels
+        )
+
+    def with_shuffled_labels(self, *, seed: int) -> Examples:
+        """The same texts, with labels that have nothing to do with them."""
+        labels = np.random.default_rng(seed).permutation(self.rows["label"][:])
+        return Examples(
+            self.rows.remove_columns("label").add_column("label", labels.tolist()), self.num_labels
         )
 
     def split(self, share: float, *, seed: int) -> tuple[Examples, Examples]:

@@ -20,6 +20,9 @@ from contributors.pool import Pool
 from contributors.scoring import Predictions, Protocol, Scored, ScoreJob, jobs_of, score
 from contributors.tasks import Task, validation_of
 
+VERSION = "2"
+"""Of how scores are taken. Raised when that changes, or what was kept from before would be taken for it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluator:
@@ -58,7 +61,8 @@ class Evaluator:
             yield job, result
 
     def _place(self, model: str, job: ScoreJob) -> Path:
-        parts = [model, job.task.digest, job.task.name, job.protocol, str(job.seed), repr(job.settings)]
+        parts = [VERSION, model, job.task.digest, job.task.name, job.protocol, str(job.seed)]
+        parts.append(repr(job.settings))
         return self.cache / f"{_digest(parts)}.npz"
 
 

@@ -37,6 +37,7 @@ class Turn:
     training: TrainingConfig
     codec: str
     seed: int
+    shuffles: bool = False  # its labels: what somebody does who wants to do harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,8 @@ class Submission:
 def contribute(base: Path, turn: Turn, report: Report) -> Submission:
     """Take a turn, starting from the checkpoint directory `base`, and open the pull request."""
     examples = load_examples(turn.data)
+    if turn.shuffles:
+        examples = examples.with_shuffled_labels(seed=turn.seed)
     with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
         offer = prepare(base, turn, examples, into=Path(scratch), report=report)
         hub = open_hub(turn.hub, author=turn.contributor)

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from coldfusion.cards import describe
+from coldfusion.cards import describe, describe_worse
 from coldfusion.errors import writing
 from coldfusion.jsonrecords import to_json
 from coldfusion.metrics import METRICS
-from coldfusion.records import Evaluation, Gain, TaskScore
+from coldfusion.records import Evaluation, TaskScore
 from contributors.evaluating import Compared
 
 
@@ -65,14 +65,6 @@ def _by_task(found: Sequence[Compared]) -> Table:
         scores = [_mean_of(one.evaluation, protocol, task, metric) for one in found]
         table.add_row(task, metric, protocol, *(f"{score:.2f}" for score in scores))
     return table
-
-
-def describe_worse(gain: Gain | None) -> str:
-    """`3 of 20, cola -2.10`."""
-    if gain is None:
-        return ""
-    worst = f", {gain.worst} {gain.worst_gain:+.2f}" if gain.num_worse else ""
-    return f"{gain.num_worse} of {gain.num_tasks}{worst}"
 
 
 def mean_score(evaluation: Evaluation, protocol: str, unit: str) -> str:

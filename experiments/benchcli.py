@@ -75,7 +75,9 @@ def probe(
     for pair in bench_probe(base, tasks, most, threads):
         pairs.append(pair)
         print(
-            f"{pair.task.name}: probe {pair.probe_seconds:.1f} s, head {pair.head_seconds:.1f} s", flush=True
+            f"{pair.task.name}: probe {pair.probe_seconds:.1f} s, {pair.probe_score:.2f} points; "
+            f"head {pair.head_seconds:.1f} s, {pair.head_score:.2f} points",
+            flush=True,
         )
     Console().print(table_of(pairs, base, threads))
 

@@ -26,6 +26,15 @@ class FineTuneScoreConfig:
 
 
 @dataclass(frozen=True)
+class Harm:
+    """A contributor that turns harmful: it trains on labels that were shuffled."""
+
+    contributor: str = MISSING
+    from_round: int = 1
+    lr_times: float = 1.0  # of its learning rate
+
+
+@dataclass(frozen=True)
 class SimulationConfig:
     """A whole federation on one machine or cluster.
 
@@ -47,6 +56,7 @@ class SimulationConfig:
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     fine_tune_score: FineTuneScoreConfig = field(default_factory=FineTuneScoreConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
+    harm: list[Harm] = field(default_factory=list)  # to see what a federation does about it
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.contributors_per_round < 1:

@@ -68,6 +68,8 @@ def _check_names(
     for name in [*contributed, *config.held_out]:
         if name not in there:
             raise DataError(f"tasks={config.tasks}: no task {name!r} there; {', '.join(there[:8])}, ... are")
+    if nobody := sorted({harm.contributor for harm in config.harm} - set(contributed)):
+        raise ConfigError(f"harm: {nobody[0]!r} is not among the contributed tasks")
     if odd := sorted(set(scored) - set(contributed)):
         raise ConfigError(f"scored task {odd[0]!r} is not among the contributed ones")
     if config.contributors_per_round > len(contributed):

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from coldfusion.cards import describe, describe_fusing
+from coldfusion.cards import describe, describe_fusing, describe_trial
 from coldfusion.config import dump
 from coldfusion.errors import writing
 from coldfusion.records import RoundRecord
@@ -68,7 +68,11 @@ def write_report(run: Run) -> Path:
         loader=PackageLoader("experiments"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.globals.update(
-        describe=describe, describe_fusing=describe_fusing, PROBE=PROBE, FINE_TUNE=FINE_TUNE
+        describe=describe,
+        describe_fusing=describe_fusing,
+        describe_trial=describe_trial,
+        PROBE=PROBE,
+        FINE_TUNE=FINE_TUNE,
     )
     html = environment.get_template("report.html.j2").render(
         run=run,

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from contributors.evaluation import Evaluator, judging, others
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
 from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
+from contributors.tasks import Task
 from experiments.config import SimulationConfig
 from experiments.planning import Plan, make_plan
 from experiments.progress import RunProgress
@@ -96,20 +97,24 @@ class Simulation:
         return absent
 
     def _turns(self, state: State) -> list[Turn]:
-        config = self.plan.config
-        return [
-            Turn(
-                contributor=task.name,
-                hub=str(self.hub.root),
-                round_index=state.open_round,
-                base=state.base,
-                data=task.train.source,
-                training=config.training,
-                codec=config.policy.codecs[0],
-                seed=seed_for(config.seed, "round", state.open_round, task.name),
-            )
-            for task in sorted(self.plan.cohort(state.open_round), key=lambda task: -task.characters)
-        ]
+        cohort = sorted(self.plan.cohort(state.open_round), key=lambda task: -task.characters)
+        return [self._turn(state, task) for task in cohort]
+
+    def _turn(self, state: State, task: Task) -> Turn:
+        config, index = self.plan.config, state.open_round
+        harm = [h for h in config.harm if h.contributor == task.name and h.from_round <= index]
+        rate = config.training.lr * (harm[0].lr_times if harm else 1.0)
+        return Turn(
+            contributor=task.name,
+            hub=str(self.hub.root),
+            round_index=index,
+            base=state.base,
+            data=task.train.source,
+            training=replace(config.training, lr=rate),
+            codec=config.policy.codecs[0],
+            seed=seed_for(config.seed, "round", index, task.name),
+            shuffles=bool(harm),
+        )
 
     def _on_turn(self, turn: Turn, done: int, total: int) -> None:
         self.progress.update(turn.contributor, done, total)

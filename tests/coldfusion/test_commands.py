@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from coldfusion.config import Policy
-from coldfusion.federation import parse_policy
+from coldfusion.federation import parse_policy, read_state
 from hub_sync.local import LocalHub
 from tests.served import Served, cli
 from tests.smalldisk import SmallDisk
@@ -101,6 +101,30 @@ def test_held_out_tasks_score_every_base(command: Command, store: str, data: str
     code, out, _ = command("coordinate", store, *settings)
     assert code == 0 and "held-out probe gain" in out
     assert "probe, held-out" in command("status", store)[1]
+
+
+def test_a_suite_says_how_bases_are_scored_and_the_gate_what_it_saw(
+    command: Command, store: str, data: str, tmp_path: Path
+) -> None:
+    write_task(tmp_path / "pears", seed=9)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "tasks: [{name: pears, train: pears/train.csv, test: pears/test.csv, metrics: [macro_f1]}]\n"
+        "protocols: [probe, few-shot]\n"
+        "probe: {max_length: 16}\n"
+        "few_shot: {epochs: 1, batch_size: 8, max_length: 16, max_examples: 8}\n"
+    )
+    for name in ("alice", "bob"):
+        join(command, store, data, name, "--yes")
+    settings = (f"tasks={suite}", "pool.backend=serial", f"workdir={tmp_path}/w")
+    assert command("coordinate", store, *settings)[0] == 0
+    said = " ".join(command("status", store)[1].split())
+    assert "gate: everybody:" in said and "on the base before" in said
+    scores = read_state(LocalHub(Path(store))).record.evaluation.scores
+    assert [(s.protocol, s.metric, s.num_examples) for s in scores] == [
+        ("probe", "macro_f1", 20),
+        ("few-shot", "macro_f1", 20),
+    ]
 
 
 def test_a_no_is_a_no(command: Command, store: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:

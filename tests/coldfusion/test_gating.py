@@ -25,7 +25,7 @@ def contribution(name: str) -> Contribution:
     return Contribution(manifest=manifest, proposal=ord(name[0]), revision=revision)
 
 
-def gain(mean: float, *, width: float = 1.0, worst: float = 0.0) -> Gain:
+def gain(mean: float, *, width: float = 1.0, worst: float = 0.0, worst_high: float = 0.0) -> Gain:
     return Gain(
         protocol="probe",
         held_out=True,
@@ -36,6 +36,7 @@ def gain(mean: float, *, width: float = 1.0, worst: float = 0.0) -> Gain:
         num_tasks=4,
         worst="cola",
         worst_gain=worst,
+        worst_high=worst_high,
     )
 
 
@@ -112,5 +113,8 @@ def test_without_a_judge_everything_holds() -> None:
 
 
 def test_a_single_task_may_not_lose_too_much() -> None:
-    assert reasons_against(gain(2.0, worst=-4.9), 5.0) == ()
-    assert reasons_against(gain(2.0, worst=-5.5), 5.0) == ("cola loses 5.50 points, at most 5 are allowed",)
+    assert reasons_against(gain(2.0, worst=-4.9, worst_high=-4.0), 5.0) == ()
+    assert reasons_against(gain(2.0, worst=-9.0, worst_high=0.1), 5.0) == ()  # as chance would have it
+    assert reasons_against(gain(2.0, worst=-5.5, worst_high=-0.1), 5.0) == (
+        "cola loses 5.50 points, at most 5 are allowed",
+    )

@@ -59,6 +59,31 @@ def test_the_splits_of_a_task_share_their_labels(tmp_path: Path) -> None:
     assert load_task(Split(train), Split(test))[1].rows["label"][:] == [2, 1]
 
 
+def test_columns_of_other_names_are_told(tmp_path: Path) -> None:
+    rows = [("a", "no", 1), ("b", "no", 2)]
+    path = write_csv(tmp_path / "x.csv", ["sentence", "text", "grade"], rows)
+    named = Split(path, columns=(("label", "grade"), ("text", "sentence")))
+    assert load_task(named, named)[0].rows[:] == {"text": ["a", "b"], "label": [0, 1]}
+
+
+def test_a_part_of_a_split_validates_and_the_rest_trains(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "x.csv", ["text", "label"], [(f"t{i}", i % 2) for i in range(40)])
+    rest, validation = load_task(Split(path, part="rest"), Split(path, part="validation"))
+    assert (len(rest.rows), len(validation.rows)) == (30, 10)
+    assert not set(rest.rows["text"]) & set(validation.rows["text"])
+    again = load_task(Split(path, part="rest"), Split(path, part="validation"))[1]
+    assert again.digest == validation.digest
+
+
+def test_shuffled_labels_are_the_same_labels_of_other_texts(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "x.csv", ["text", "label"], [(f"t{i}", i % 4) for i in range(40)])
+    examples = load_examples(path)
+    shuffled = examples.with_shuffled_labels(seed=1)
+    assert shuffled.rows["text"][:] == examples.rows["text"][:]
+    assert sorted(shuffled.rows["label"][:]) == sorted(examples.rows["label"][:])
+    assert shuffled.digest != examples.digest == load_examples(path).digest
+
+
 def test_no_copy_of_private_data_is_left_behind(tmp_path: Path) -> None:
     secret = "correct horse battery staple"
     load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], [(secret, 0), ("b", 1)]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from coldfusion.errors import BaseError, ConfigError, DataError
-from experiments.config import SimulationConfig
+from experiments.config import Harm, SimulationConfig
 from experiments.planning import make_plan
 from tests.tasks import write_csv, write_tasks
 
@@ -46,6 +46,7 @@ def test_a_cohort_is_drawn_anew_every_round_and_never_twice_the_same_name(config
         ({"held_out": ["fig"]}, DataError, "no task 'fig' there; apple, berry"),
         ({"scored": ["fig"]}, ConfigError, "scored task 'fig' is not among the contributed ones"),
         ({"contributors_per_round": 5}, ConfigError, "contributors_per_round 5: only 4 tasks contribute"),
+        ({"harm": [Harm("date")]}, ConfigError, "harm: 'date' is not among the contributed tasks"),
         ({"base": "/nowhere"}, BaseError, "/nowhere: no model can be had"),
     ],
 )

@@ -19,7 +19,7 @@ from contributors.pool import Pool
 from contributors.reporting import Report
 from contributors.scoring import FINE_TUNE, PROBE
 from experiments import simulation
-from experiments.config import FineTuneScoreConfig, SimulationConfig
+from experiments.config import FineTuneScoreConfig, Harm, SimulationConfig
 from experiments.progress import RunProgress
 from experiments.report import Run
 from experiments.rundir import run_directory
@@ -62,6 +62,25 @@ def weights(run: Run) -> list[bytes]:
     hub = LocalHub(run.room / "store")
     revisions = [hub.resolve(f"round-{record.round_index:04d}") for record in run.records]
     return [hub.fetch("model.safetensors", at=revision).read_bytes() for revision in revisions]
+
+
+def test_a_contributor_that_turns_harmful_trains_on_shuffled_labels_from_then_on(
+    config: SimulationConfig,
+) -> None:
+    everybody = dataclasses.replace(config, contributors_per_round=3, policy=Policy(gate=False))
+    harmed, _ = run(everybody, harm=[Harm("apple", from_round=2, lr_times=3.0)])
+    honest, _ = run(everybody, run=str(harmed.room.with_name("honest")))
+    same = [one == two for one, two in zip(weights(harmed), weights(honest), strict=True)]
+    assert same == [True, True, False]
+    norms = [{e.contributor: e.norm for e in r.records[2].entries} for r in (harmed, honest)]
+    assert norms[0]["apple"] > norms[1]["apple"] and norms[0]["berry"] == norms[1]["berry"]
+
+
+def test_every_candidate_was_judged_on_the_held_out_task_and_says_so(config: SimulationConfig) -> None:
+    result, said = run(config)
+    for record in result.records[1:]:
+        assert [(t.gain.num_tasks, t.gain.against) for t in record.trials][:1] == [(1, "previous")]
+    assert "judging" in said and "Gate, everybody:" in result.report.read_text()
 
 
 def test_a_federation_from_its_first_base_to_its_report(config: SimulationConfig) -> None:
