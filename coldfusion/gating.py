@@ -2,7 +2,8 @@
 
 It is judged against the current base on validation splits: nobody chooses by a test split. Where it fails,
 every contribution is left out once to see which hurt; the round is fused again without the worst of these,
-then without the two worst, and so on. Where nothing holds, the base stays what it is.
+then without the two worst, and so on, until a candidate holds. It need not seem better than the base: to go
+on leaving out until it does would be to leave out by chance. Where nothing holds, the base stays what it is.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def promote(
         refused[name] = f"the gate: without it the candidate's validation score is {better:+.2f} points"
         left = fuse(tuple(c for c in cohort if c.manifest.contributor not in refused))
         gain = _needed(judge(left.directory))
-        reasons = reasons_against(gain, task_drop) or _no_better(gain)
+        reasons = reasons_against(gain, task_drop)
         trials.append(Trial(without=tuple(refused), gain=gain, reasons=reasons))
         if not reasons:
             return Promotion(candidate=left, step=left.step, refused=refused, trials=tuple(trials))
@@ -83,11 +84,6 @@ def reasons_against(gain: Gain, task_drop: float) -> tuple[str, ...]:
     if gain.worst is not None and gain.worst_gain < -task_drop and gain.worst_high < 0:
         found.append(f"{gain.worst} loses {-gain.worst_gain:.2f} points, at most {task_drop:g} are allowed")
     return tuple(found)
-
-
-def _no_better(gain: Gain) -> tuple[str, ...]:
-    """What is left of a round that failed has to be better than the base, or that is what goes on."""
-    return () if gain.mean >= 0 else (f"{gain.mean:+.2f} points: the base is better",)
 
 
 def _by_harm(

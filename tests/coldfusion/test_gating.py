@@ -85,10 +85,15 @@ def test_what_hurts_most_is_left_out_first() -> None:
     assert promotion.trials[0].reasons == ("-7.50 [-8.50, -6.50] points on 4 held-out tasks",)
 
 
-def test_what_is_left_has_to_be_better_than_the_base() -> None:
-    promotion = Federation({"a": 0.5, "b": -0.7, "c": -9.0}).promote()  # without c: -0.2, better is a alone
+def test_nobody_is_left_out_by_chance() -> None:
+    promotion = Federation({"a": 0.5, "b": -0.7, "c": -9.0}).promote()  # without c: -0.2 +- 1 holds
+    assert kept(promotion) == "ab" and list(promotion.refused) == ["c"]
+
+
+def test_two_that_hurt_are_both_left_out() -> None:
+    promotion = Federation({"a": 0.5, "b": -3.0, "c": -9.0}).promote()
     assert kept(promotion) == "a" and list(promotion.refused) == ["c", "b"]
-    assert promotion.trials[1].reasons == ("-0.20 points: the base is better",)
+    assert promotion.trials[1].reasons == ("-2.50 [-3.50, -1.50] points on 4 held-out tasks",)
 
 
 def test_where_nothing_holds_the_base_stays() -> None:
