@@ -58,7 +58,7 @@ from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
 from coldfusion.settling import settle
 from coldfusion.stats import RoundStats
-from coldfusion.stepping import measure, outer_before, plan_step, take_step
+from coldfusion.stepping import measure, plan_step, take_step
 from coldfusion.tensorfile import TensorFile
 
 STEPS = ("collect", "admit", "screen", "fuse", "evaluate", "publish", "tag", "settle", "done")
@@ -198,8 +198,7 @@ class Coordinator:
         made = promotion.candidate
         directory = base_dir if made is None else made.directory
         files = {name: directory / name for name in weight_files(directory)}
-        before, _ = outer_before(self.hub, state)
-        outer = before if made is None else made.outer
+        outer = promotion.step.previous if made is None else made.outer
         if outer is not None and outer.exists():
             files[outer_path(state.open_round)] = outer
         return directory, files

@@ -64,8 +64,9 @@ def compare(
     jobs, done = jobs_of(suite.tasks, suite.protocols), 0
     with laid_out(targets) as models, open_pool(suite.pool) as workers:
         evaluator = Evaluator(pool=workers, cache=cache or state_folder() / "scores")
-        digests = {model_digest(model.directory): model.directory for model in models.values()}
-        total = sum(len(evaluator.missing(directory, jobs)) for directory in digests.values())
+        digests = {name: model_digest(model.directory) for name, model in models.items()}
+        distinct = {digests[name]: model.directory for name, model in models.items()}
+        total = sum(len(evaluator.missing(directory, jobs)) for directory in distinct.values())
 
         def scored(job: ScoreJob, _: Scored) -> None:
             nonlocal done
@@ -77,7 +78,7 @@ def compare(
             against = {"pretrained": model.pretrained, "previous": model.previous}
             others = {kind: models[name].directory for kind, name in against.items() if name is not None}
             found = evaluator.evaluate(model.directory, jobs, others)
-            yield Compared(model.name, model_digest(model.directory), model.previous, model.pretrained, found)
+            yield Compared(model.name, digests[model.name], model.previous, model.pretrained, found)
 
 
 @contextmanager

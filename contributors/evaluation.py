@@ -35,8 +35,7 @@ class Evaluator:
 
     def missing(self, base: Path, jobs: Sequence[ScoreJob]) -> list[ScoreJob]:
         """Those of the jobs that were not done for this base yet."""
-        model = model_digest(base)
-        return [job for job in jobs if not self._place(model, job).exists()]
+        return self._missing(model_digest(base), jobs)
 
     def evaluate(self, base: Path, jobs: Sequence[ScoreJob], others: Mapping[str, Path]) -> Evaluation:
         """The scores of one base, with its gains on others: "pretrained" or "previous" -> directory."""
@@ -46,11 +45,14 @@ class Evaluator:
     def outcomes(self, base: Path, jobs: Sequence[ScoreJob]) -> list[Outcome]:
         """What the checkpoint directory `base` made of every job, by each of its task's metrics."""
         model = model_digest(base)
-        for job, result in self._run(base, self.missing(base, jobs)):
+        for job, result in self._run(base, self._missing(model, jobs)):
             _save(self._place(model, job), result.predictions)
             self.on_scored(job, result)
         found = [(job, _load(self._place(model, job))) for job in jobs]
         return [made.outcome(job, metric) for job, made in found for metric in job.task.metrics]
+
+    def _missing(self, model: str, jobs: Sequence[ScoreJob]) -> list[ScoreJob]:
+        return [job for job in jobs if not self._place(model, job).exists()]
 
     def _run(self, base: Path, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Scored]]:
         if not jobs:
