@@ -127,7 +127,8 @@ def test_agreement_survives(rule: str, stack: np.ndarray) -> None:
 @given(delta=STACKS.map(lambda stack: stack[0]))
 @FEW
 def test_opposite_deltas_are_no_trouble(rule: str, delta: np.ndarray) -> None:
-    fuse(rule, np.stack([delta, -delta, 0 * delta, delta, -delta]), weights=[1] * 5)
+    fused = fuse(rule, np.stack([delta, -delta, 0 * delta, delta, -delta]), weights=[1] * 5)
+    assert fused.shape == delta.shape and np.isfinite(fused).all()
 
 
 @RULES
@@ -139,7 +140,8 @@ def test_nothing_comes_of_nothing(rule: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("rule", [rule for rule in FUSERS if rule not in TAKES])
 def test_one_delta_is_enough_where_any_number_is(rule: str) -> None:
     for shape in SHAPES:
-        fuse(rule, normal(1, *shape))
+        fused = fuse(rule, normal(1, *shape))
+        assert fused.shape == shape and np.isfinite(fused).all()
 
 
 @RULES
