@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from coldfusion.gating import Promotion
 from coldfusion.places import sha256_of
-from coldfusion.records import Entry, RoundRecord, Verdict
+from coldfusion.records import MOST_COMPARED, Entry, RoundRecord, Similarity, Verdict
 from coldfusion.rounds import Round
 from coldfusion.stats import RoundStats
 
@@ -45,6 +47,7 @@ def record_of(
                 sha256=manifest.sha256 if manifest else None,
                 codec=manifest.codec if manifest else None,
                 num_examples=manifest.num_examples if manifest else None,
+                size=manifest.size if manifest else None,
                 weight=weights.get(verdict.proposal, 0.0),
                 norm=float(f"{norms[verdict.contributor]:.6g}") if verdict.accepted else None,
                 reasons=verdict.reasons,
@@ -59,4 +62,15 @@ def record_of(
         output={path: sha256_of(file) for path, file in files.items()},
         notes=(*step.notes, *stays),
         trials=promotion.trials,
+        similarity=similarity_of(stats),
     )
+
+
+def similarity_of(stats: RoundStats) -> Similarity:
+    """The cosines of a round's deltas; 0 with one that is zero or not finite."""
+    keys = stats.keys[:MOST_COMPARED]
+    norms = np.sqrt(np.diagonal(stats.gram))[: len(keys)]
+    lengths = np.outer(norms, norms)
+    cosines = stats.gram[: len(keys), : len(keys)] / np.where(lengths > 0, lengths, 1.0)
+    rows = tuple(tuple(round(float(c), 4) + 0.0 for c in cosines[i, :i]) for i in range(len(keys)))
+    return Similarity(contributors=keys, rows=rows)

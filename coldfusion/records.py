@@ -24,6 +24,7 @@ Option = bool | int | float | str | None
 """A value of a fuser's or an outer optimiser's option."""
 
 MAX_REASONS, MAX_REASON = 5, 300
+MOST_COMPARED = 64
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
@@ -199,6 +200,7 @@ class Entry:
     sha256: str | None
     codec: str | None
     num_examples: int | None
+    size: int | None  # of the delta file, bytes
     weight: float  # that the fuser was given, 1 on average; 0 where refused
     norm: float | None  # L2 norm of the delta, in parameter units, 6 significant digits
     reasons: tuple[str, ...]
@@ -236,6 +238,34 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGain:
+    """A gain on one task, points, with its 95 % bootstrap interval over the task's examples."""
+
+    task: str
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worth:
+    """What one contribution was worth to the base that it went into, on held-out tasks' validation splits."""
+
+    contributor: str
+    gain: Gain | None = None  # of the published base on the same one without it; None: it was not left out
+    tasks: tuple[TaskGain, ...] = ()  # the same, task by task
+    estimate: float | None = None  # first order, nats of the validation loss that it took away
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity:
+    """Cosines of a round's deltas, rounded to 4 digits; of the first MOST_COMPARED contributors by name."""
+
+    contributors: tuple[str, ...] = ()
+    rows: tuple[tuple[float, ...], ...] = ()  # row i: with each of the i contributors before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
     """What went in, what came out and why: enough to recompute the published base, bit for bit."""
 
@@ -247,6 +277,9 @@ class RoundRecord:
     notes: tuple[str, ...] = ()  # what people should know about this round
     evaluation: Evaluation = Evaluation()
     trials: tuple[Trial, ...] = ()  # at the gate, in order
+    worths: tuple[Worth, ...] = ()  # of the cohort, by contributor
+    similarity: Similarity = Similarity()
+    pretrained: str | None = None  # the name on the Hub of the model that the federation started from
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:

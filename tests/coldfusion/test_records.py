@@ -48,6 +48,7 @@ RECORD = RoundRecord(
             sha256=None,
             codec=None,
             num_examples=None,
+            size=None,
             weight=0.0,
             norm=None,
             reasons=("failed",),

@@ -37,6 +37,7 @@ def entry(name: str, proposal: int | None, *reasons: str) -> Entry:
         sha256=None,
         codec="exact",
         num_examples=40,
+        size=2048,
         weight=0.0 if reasons else 1.0,
         norm=None if reasons else 0.25,
         reasons=reasons,
