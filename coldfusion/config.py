@@ -86,6 +86,16 @@ class Policy:
         5.0,
         "points that the worst task may lose at the gate; it may lose more where its interval includes zero",
     )
+    leave_one_out: int = _knob(
+        16,
+        "the most contributions of which every one is left out once, to say what it was worth on validation "
+        "splits of the held-out tasks; of a larger round there is the estimate alone; 0: nobody is left out",
+    )
+    estimates: bool = _knob(
+        True,
+        "whether the worth of contributions is also estimated from one gradient on the held-out tasks, "
+        "whatever their number",
+    )
     retention: int | None = _knob(
         None,
         "rounds after which settled contributions are deleted; null: they stay, and anyone can verify",
@@ -103,6 +113,8 @@ class Policy:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name} {value} is not above 0")
+        if self.leave_one_out < 0:
+            raise ConfigError(f"leave_one_out {self.leave_one_out} is below 0")
 
     def _check_fusing(self) -> None:
         if self.fuser not in FUSERS:

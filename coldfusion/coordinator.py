@@ -21,10 +21,10 @@ from coldfusion.admission import (
     read_contribution,
     touched_paths,
 )
+from coldfusion.attribution import Assessor, attribute
+from coldfusion.candidates import Candidates, source_of
 from coldfusion.checkpoint import Checkpoint, weight_files
-from coldfusion.codecs import codec_named
 from coldfusion.config import Policy
-from coldfusion.engine.sources import DeltaSource
 from coldfusion.errors import (
     ConfigError,
     ManifestError,
@@ -44,7 +44,7 @@ from coldfusion.federation import (
     tag_name,
     write_texts,
 )
-from coldfusion.gating import Candidate, Judge, Promotion, promote
+from coldfusion.gating import Promotion, promote
 from coldfusion.hub import Hub, Proposal, materialise
 from coldfusion.recording import gated, record_of
 from coldfusion.records import (
@@ -52,16 +52,19 @@ from coldfusion.records import (
     Revision,
     RoundRecord,
     Verdict,
+    Worth,
     parse_title,
 )
 from coldfusion.rounds import Round, admit, decide, refuse, verdict_on
 from coldfusion.screens import judge
 from coldfusion.settling import settle
-from coldfusion.stats import RoundStats
-from coldfusion.stepping import measure, plan_step, take_step
+from coldfusion.stepping import measure
 from coldfusion.tensorfile import TensorFile
 
-STEPS = ("collect", "admit", "screen", "fuse", "evaluate", "publish", "tag", "settle", "done")
+STEPS = (
+    *("collect", "admit", "screen", "fuse", "attribute", "evaluate"),
+    *("publish", "tag", "settle", "done"),
+)
 """What `on_step` is told: the name of each step just before it is taken, in this order, and "done" after."""
 
 
@@ -76,6 +79,7 @@ class Coordinator:
     workdir: Path
     evaluate: Evaluate  # on test splits, of what is published and of nothing else
     judge: Evaluate | None = None  # on validation splits, as often as the gate asks; None: there is no gate
+    assessor: Assessor | None = None  # finds out what contributions are worth; None: nobody does
     on_step: Callable[[str], None] = lambda step: None
     on_trouble: Callable[[str], None] = lambda text: None  # told what went wrong and did not stop the round
 
@@ -108,8 +112,8 @@ class Coordinator:
             self.on_step("admit")
             round_ = self._admit(round_, proposals, base, state)
             self.on_step("screen")
-            sources = {c: stack.enter_context(self._open(c)) for c in round_.contributions}
-            stats = measure(base, [_source(c, file) for c, file in sources.items()], state.policy.fuser)
+            files = {c: stack.enter_context(self._open(c)) for c in round_.contributions}
+            stats = measure(base, [source_of(c, file) for c, file in files.items()], state.policy.fuser)
             round_ = decide(round_, judge(round_.contributions, stats))
             if len(round_.cohort) < quorum:
                 if self.hub.head() != state.head:  # who published it has closed what was there
@@ -118,28 +122,22 @@ class Coordinator:
                     )
                 raise TooFew(_too_few(round_, quorum))
             self.on_step("fuse")
-
-            def fuse(cohort: tuple[Contribution, ...]) -> Candidate:
-                deltas = [_source(c, sources[c]) for c in cohort]
-                return self._fuse(state, base, cohort, deltas, stats)
-
-            try:
-                promotion = promote(
-                    round_.cohort,
-                    fuse,
-                    self._judge(state, base_dir),
-                    task_drop=state.policy.gate_task_drop,
-                )
-            except (ConfigError, TensorMismatch) as exc:
-                there = len(round_.cohort)
-                raise NotYet(f"round {round_.index}: {there} contributions are there; {exc}") from exc
+            candidates = Candidates(
+                hub=self.hub, state=state, base=base, files=files, stats=stats, workdir=self.workdir
+            )
+            promotion = self._promote(round_, candidates)
+            self.on_step("attribute")
+            worths = self._attribute(promotion, candidates)
         self.on_step("evaluate")
-        made, files = self._output(promotion, state, base_dir)
-        record = record_of(gated(round_, promotion), stats, promotion, files)
-        scores = self.evaluate(made, base_dir)
-        record = replace(record, evaluation=scores, pretrained=state.record.pretrained)
+        made, output = self._output(promotion, state, base_dir)
+        record = replace(
+            record_of(gated(round_, promotion), stats, promotion, output),
+            evaluation=self.evaluate(made, base_dir),
+            worths=worths,
+            pretrained=state.record.pretrained,
+        )
         self.on_step("publish")
-        head = self._publish(record, files, state)
+        head = self._publish(record, output, state)
         self.on_step("tag")
         self.hub.tag(tag_name(record.round_index), at=head)
         self.on_step("settle")
@@ -167,32 +165,23 @@ class Coordinator:
             base.mkdir(parents=True)
             return materialise(self.hub, state.base, base)
 
-    def _fuse(
-        self,
-        state: State,
-        base: Checkpoint,
-        cohort: tuple[Contribution, ...],
-        deltas: Sequence[DeltaSource],
-        stats: RoundStats,
-    ) -> Candidate:
-        """A candidate, in the place of the one before it: everything of the base with other weights."""
-        step = plan_step(self.hub, state, [c.manifest for c in cohort])
-        room, outer = self.workdir / "candidate", self.workdir / "outer.safetensors"
-        with writing(room):
-            shutil.rmtree(room, ignore_errors=True)
-            outer.unlink(missing_ok=True)
-            room.mkdir()
-            materialise(self.hub, state.base, room)
-            for name in weight_files(room):
-                (room / name).unlink()
-        take_step(step, base, deltas, stats=stats, into=room, state_into=outer)
-        return Candidate(cohort=cohort, step=step, directory=room, outer=outer)
+    def _promote(self, round_: Round, candidates: Candidates) -> Promotion:
+        policy, judge, base_dir = candidates.state.policy, self.judge, self.workdir / "base"
+        try:
+            return promote(
+                round_.cohort,
+                candidates,
+                (lambda candidate: judge(candidate, base_dir)) if judge and policy.gate else None,
+                task_drop=policy.gate_task_drop,
+            )
+        except (ConfigError, TensorMismatch) as exc:
+            there = len(round_.cohort)
+            raise NotYet(f"round {round_.index}: {there} contributions are there; {exc}") from exc
 
-    def _judge(self, state: State, base_dir: Path) -> Judge | None:
-        judge = self.judge
-        if judge is None or not state.policy.gate:
-            return None
-        return lambda candidate: judge(candidate, base_dir)
+    def _attribute(self, promotion: Promotion, candidates: Candidates) -> tuple[Worth, ...]:
+        if self.assessor is None or promotion.candidate is None:
+            return ()
+        return attribute(promotion.candidate, candidates, self.assessor)
 
     def _output(self, promotion: Promotion, state: State, base_dir: Path) -> tuple[Path, dict[str, Path]]:
         """(what is published, as a checkpoint; its files): the candidate, or the base that stays."""
@@ -255,11 +244,6 @@ def _refusal(proposal: Proposal, reason: str) -> Verdict:
         revision=proposal.revision,
         reasons=(reason,),
     )
-
-
-def _source(contribution: Contribution, file: TensorFile) -> DeltaSource:
-    manifest = contribution.manifest
-    return DeltaSource(manifest.contributor, file, codec_named(manifest.codec))
 
 
 def _too_few(round_: Round, quorum: int) -> str:

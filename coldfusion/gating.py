@@ -8,9 +8,10 @@ on leaving out until it does would be to leave out by chance. Where nothing hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from coldfusion.errors import ConfigError, RoundError
 from coldfusion.records import Contribution, Evaluation, Gain, Trial
@@ -30,7 +31,16 @@ class Candidate:
     outer: Path  # the outer optimiser's new state, if there is a file
 
 
-Fuse = Callable[[tuple[Contribution, ...]], Candidate]
+class Fusing(Protocol):
+    """Makes candidates; one that was made stays until the next call of `fuse`."""
+
+    def fuse(self, cohort: Sequence[Contribution]) -> Candidate:
+        """The candidate of a cohort. ConfigError where the rule cannot work with it."""
+
+    def without_each(self, candidate: Candidate) -> Iterator[tuple[Contribution, Path]]:
+        """Every contribution of a candidate and the base without it, until the next one is asked for."""
+
+
 Judge = Callable[[Path], Evaluation]
 """A checkpoint directory -> its scores on validation splits, and its gain on the "previous" base."""
 
@@ -46,13 +56,13 @@ class Promotion:
 
 
 def promote(
-    cohort: tuple[Contribution, ...], fuse: Fuse, judge: Judge | None, *, task_drop: float
+    cohort: tuple[Contribution, ...], fusing: Fusing, judge: Judge | None, *, task_drop: float
 ) -> Promotion:
     """The first candidate that holds: of the whole cohort, else without those that hurt.
 
     judge None: everything holds. task_drop: points that a single task may lose.
     """
-    whole = fuse(cohort)
+    whole = fusing.fuse(cohort)
     gain = None if judge is None else _gain(judge(whole.directory))
     if judge is None or gain is None:
         return Promotion(candidate=whole, step=whole.step, refused={}, trials=())
@@ -60,9 +70,9 @@ def promote(
     if not trials[0].reasons:
         return Promotion(candidate=whole, step=whole.step, refused={}, trials=tuple(trials))
     refused: dict[str, str] = {}
-    for name, better in _by_harm(cohort, fuse, judge, gain):
+    for name, better in _by_harm(whole, fusing, judge, gain):
         refused[name] = f"the gate: without it the candidate's validation score is {better:+.2f} points"
-        left = fuse(tuple(c for c in cohort if c.manifest.contributor not in refused))
+        left = fusing.fuse([c for c in cohort if c.manifest.contributor not in refused])
         gain = _needed(judge(left.directory))
         reasons = reasons_against(gain, task_drop)
         trials.append(Trial(without=tuple(refused), gain=gain, reasons=reasons))
@@ -86,22 +96,22 @@ def reasons_against(gain: Gain, task_drop: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _by_harm(
-    cohort: Sequence[Contribution], fuse: Fuse, judge: Judge, whole: Gain
-) -> list[tuple[str, float]]:
+def _by_harm(whole: Candidate, fusing: Fusing, judge: Judge, gain: Gain) -> list[tuple[str, float]]:
     """(contributor, points that the candidate is better without it), the most harmful first.
 
     Only of those that hurt, and never everybody. Nobody where the rule cannot work with one less.
     """
-    found = []
-    for one in cohort if len(cohort) > 1 else ():
-        try:
-            left = fuse(tuple(c for c in cohort if c is not one))
-        except ConfigError:
-            return []
-        found.append((one.manifest.contributor, _needed(judge(left.directory)).mean - whole.mean))
+    if len(whole.cohort) == 1:
+        return []
+    try:
+        found = [
+            (one.manifest.contributor, _needed(judge(left)).mean - gain.mean)
+            for one, left in fusing.without_each(whole)
+        ]
+    except ConfigError:
+        return []
     hurt = sorted((pair for pair in found if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
-    return hurt[: len(cohort) - 1]
+    return hurt[: len(whole.cohort) - 1]
 
 
 def _gain(evaluation: Evaluation) -> Gain | None:

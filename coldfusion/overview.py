@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from coldfusion.cards import describe, describe_fusing, describe_trial
+from coldfusion.credits import Credit, credits_of
 from coldfusion.federation import State, read_records, read_state, tag_name
 from coldfusion.hub import Hub
 from coldfusion.outlook import Outlook, outlook
-from coldfusion.records import Entry, Evaluation, RoundRecord
+from coldfusion.records import Entry, Evaluation, RoundRecord, Worth
 
+MOST_CREDITS = 20  # contributors that are listed
 LAST = 3  # rounds whose contributions are listed one by one
 
 
@@ -48,6 +51,11 @@ def show(overview: Overview, console: Console) -> None:
             line(f"gate: {describe_trial(trial)}")
         for note in record.notes:
             line(f"note: {note}")
+    credits = credits_of(overview.records)
+    if any(credit.num_measured or credit.estimate is not None for credit in credits):
+        console.print(_credit(credits))
+        if len(credits) > MOST_CREDITS:
+            line(f"and {len(credits) - MOST_CREDITS} more contributors")
     line(str(overview.outlook))
     if overview.outlook.contributors:
         line(f"there: {', '.join(overview.outlook.contributors)}")
@@ -72,22 +80,58 @@ def _rounds(records: tuple[RoundRecord, ...]) -> Table:
 
 def _contributions(record: RoundRecord) -> Table:
     table = Table(title=f"round {record.round_index}")
-    for title in ("contributor", "pull request", "examples", "norm", "verdict"):
+    for title in ("contributor", "pull request", "examples", "norm", "worth", "verdict"):
         table.add_column(title, justify="left" if title in ("contributor", "verdict") else "right")
     for entry in record.entries:
         # What strangers wrote is text, never markup.
-        table.add_row(*(Text(cell) for cell in _cells(entry)))
+        table.add_row(*(Text(cell) for cell in _cells(entry, record)))
     return table
 
 
-def _cells(entry: Entry) -> tuple[str, ...]:
+def _cells(entry: Entry, record: RoundRecord) -> tuple[str, ...]:
+    worth = next((w for w in record.worths if w.contributor == entry.contributor and entry.accepted), None)
     return (
         entry.contributor,
         f"#{entry.proposal}" if entry.proposal is not None else "",
         f"{entry.num_examples:,}" if entry.num_examples is not None else "",
         f"{entry.norm:.4g}" if entry.norm is not None else "",
+        _worth(worth),
         f"fused, weight {entry.weight:.3g}" if entry.accepted else "refused: " + "; ".join(entry.reasons),
     )
+
+
+def _worth(worth: Worth | None) -> str:
+    """Points by leaving it out, else the estimate."""
+    if worth is None:
+        return ""
+    if worth.gain is None:
+        return f"about {worth.estimate:+.2g} nats" if worth.estimate is not None else ""
+    return describe(worth.gain)
+
+
+def _credit(credits: Sequence[Credit]) -> Table:
+    table = Table(title="credit: points on held-out tasks that contributions were worth, over all rounds")
+    for title in (
+        "contributor",
+        "fused",
+        "refused",
+        "left out to see",
+        "worth",
+        "helped",
+        "hurt",
+        "estimate, nats",
+    ):
+        table.add_column(title, justify="left" if title == "contributor" else "right")
+    for one in credits[:MOST_CREDITS]:
+        numbers = (one.num_fused, one.num_refused, one.num_measured)
+        worth = (
+            (f"{one.worth:+.2f}", str(one.num_helped), str(one.num_hurt))
+            if one.num_measured
+            else ("", "", "")
+        )
+        estimate = "" if one.estimate is None else f"{one.estimate:+.3g}"
+        table.add_row(Text(one.contributor), *map(str, numbers), *worth, estimate)
+    return table
 
 
 def _score(evaluation: Evaluation, protocol: str, held_out: bool) -> str:

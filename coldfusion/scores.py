@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from coldfusion.dtypes import Float64
 from coldfusion.metrics import Metric, metric_named
-from coldfusion.records import Evaluation, Gain, TaskScore
+from coldfusion.records import Evaluation, Gain, TaskGain, TaskScore
 from coldfusion.seeds import seed_for
 
 RESAMPLES = 2000
@@ -130,6 +130,15 @@ def gain_of(after: Sequence[Outcome], before: Sequence[Outcome], *, against: str
         worst_gain=round(worst.difference, 4),
         worst_high=worst_high,
     )
+
+
+def task_gains(after: Sequence[Outcome], before: Sequence[Outcome]) -> tuple[TaskGain, ...]:
+    """The gain on every task that both were scored on, by name, over its examples."""
+    found = []
+    for task in paired(after, before):
+        low, high = interval([task], seed=seed_for("task gain", task.task))
+        found.append(TaskGain(task=task.task, mean=round(task.difference, 4), low=low, high=high))
+    return tuple(found)
 
 
 def paired(after: Sequence[Outcome], before: Sequence[Outcome]) -> list[Paired]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from coldfusion.cards import describe_worth
 from coldfusion.errors import HubError, HubUnavailable
 from coldfusion.federation import State, read_record, tag_name
 from coldfusion.hub import Hub
@@ -57,9 +58,11 @@ def _going_on(on_trouble: OnTrouble) -> Iterator[None]:
 
 
 def _comment(entry: Entry, record: RoundRecord) -> str:
-    if entry.accepted:
-        return (
-            f"Fused into {tag_name(record.round_index)} with weight {entry.weight:.4g}, one of "
-            f"{record.num_accepted}. Thank you."
-        )
-    return f"Not fused into {tag_name(record.round_index)}: " + "; ".join(entry.reasons)
+    if not entry.accepted:
+        return f"Not fused into {tag_name(record.round_index)}: " + "; ".join(entry.reasons)
+    thanks = (
+        f"Fused into {tag_name(record.round_index)} with weight {entry.weight:.4g}, one of "
+        f"{record.num_accepted}. Thank you."
+    )
+    found = [describe_worth(worth) for worth in record.worths if worth.contributor == entry.contributor]
+    return "\n\n".join([thanks, *found])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from coldfusion.attribution import Assessor
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import RoundError, StaleParent, writing
@@ -17,7 +18,7 @@ from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig
-from contributors.evaluation import Evaluator, judging, others
+from contributors.evaluation import Evaluator, assessing, judging, others
 from contributors.pool import open_pool
 from contributors.scoring import PROBE, Protocol, jobs_of
 from contributors.suites import read_suite
@@ -29,6 +30,7 @@ STEPS = {
     "admit": "fetching what was submitted",
     "screen": "screening",
     "fuse": "fusing",
+    "attribute": "finding out what each contribution is worth",
     "evaluate": "evaluating the candidate",
     "publish": "publishing",
 }
@@ -43,12 +45,13 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
     hub = open_hub(repo, author="coordinator", remote=remote)
     _allow_open_files()
     taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
-    with alone_in(room, taken), _evaluation(hub, config, room) as (evaluate, judge):
+    with alone_in(room, taken), _evaluation(hub, config, room) as (evaluate, judge, assessor):
         coordinator = Coordinator(
             hub=hub,
             workdir=room / "work",
             evaluate=evaluate,
             judge=judge,
+            assessor=assessor,
             on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
             on_trouble=say,
         )
@@ -78,10 +81,15 @@ def _allow_open_files() -> None:
 
 
 @contextmanager
-def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[tuple[Evaluate, Evaluate | None]]:
-    """(how bases are scored, how candidates are judged): on a suite of held-out tasks; not without."""
+def _evaluation(
+    hub: Hub, config: CoordinateConfig, room: Path
+) -> Iterator[tuple[Evaluate, Evaluate | None, Assessor | None]]:
+    """(how bases are scored, how candidates are judged, what finds out the worth of contributions).
+
+    On a suite of held-out tasks; not without.
+    """
     if config.tasks is None:
-        yield lambda base, before: Evaluation(), None
+        yield lambda base, before: Evaluation(), None, None
         return
     folder, pretrained = Path(config.tasks), room / "pretrained"
     suite, probe = read_suite(folder), Protocol(PROBE, tuple(config.probe.seeds), config.probe)
@@ -96,6 +104,7 @@ def _evaluation(hub: Hub, config: CoordinateConfig, room: Path) -> Iterator[tupl
         yield (
             lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before)),
             judging(evaluator, suite.tasks, [judged]),
+            assessing(evaluator, suite.tasks, judged),
         )
 
 

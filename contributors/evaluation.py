@@ -6,16 +6,20 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from coldfusion.attribution import Assessor, Compared
 from coldfusion.checkpoint import weight_files
 from coldfusion.errors import RoundError, writing
 from coldfusion.federation import Evaluate
+from coldfusion.metrics import metric_named
 from coldfusion.places import sha256_of
 from coldfusion.records import Evaluation
-from coldfusion.scores import Outcome, evaluation_of
+from coldfusion.scores import Outcome, evaluation_of, gain_of, task_gains
+from contributors.gradients import write_gradient
 from contributors.pool import Pool
 from contributors.scoring import Predictions, Protocol, Scored, ScoreJob, jobs_of, score
 from contributors.tasks import Task, validation_of
@@ -80,6 +84,27 @@ def judging(evaluator: Evaluator, tasks: Sequence[Task], protocols: Sequence[Pro
         return None
     jobs = jobs_of(judged, protocols)
     return lambda base, before: evaluator.evaluate(base, jobs, {} if before is None else {"previous": before})
+
+
+def assessing(evaluator: Evaluator, tasks: Sequence[Task], protocol: Protocol) -> Assessor | None:
+    """What finds out the worth of contributions: on the same splits as candidates are judged on."""
+    judged = [validation_of(task) for task in tasks if task.held_out]
+    if not judged:
+        return None
+    jobs = jobs_of(judged, [protocol])
+
+    def compare(base: Path, without: Path) -> Compared:
+        after, before = (_in_points(evaluator.outcomes(one, jobs)) for one in (base, without))
+        gain = gain_of(after, before, against="without")
+        if gain is None:
+            raise RoundError("no held-out task has a metric in points; what would a contribution be worth?")
+        return Compared(gain, task_gains(after, before))
+
+    return Assessor(compare=compare, gradient=partial(write_gradient, evaluator.pool, jobs))
+
+
+def _in_points(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if metric_named(outcome.metric).unit == "points"]
 
 
 def model_digest(base: Path) -> str:

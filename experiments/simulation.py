@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from coldfusion.attribution import Assessor, Compared
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import HubError, StorageError
@@ -21,7 +22,7 @@ from coldfusion.federation import Evaluate, State, found, read_records, read_sta
 from coldfusion.hub import materialise
 from coldfusion.records import Evaluation, RoundRecord, Verdict
 from coldfusion.seeds import seed_for
-from contributors.evaluation import Evaluator, judging, others
+from contributors.evaluation import Evaluator, assessing, judging, others
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
 from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
@@ -131,6 +132,7 @@ class Simulation:
             workdir=self.room / "work",
             evaluate=partial(self._evaluate, index),
             judge=self._judge(index),
+            assessor=self._assessor(index),
             on_step=StepClock(self.timeline, index),
         )
 
@@ -157,6 +159,18 @@ class Simulation:
                 return judge(candidate, before)
 
         return judged
+
+    def _assessor(self, index: int) -> Assessor | None:
+        assessor = assessing(self._evaluator(index), self.plan.held_out, self._probe)
+        if assessor is None:
+            return None
+        compare = assessor.compare
+
+        def compared(base: Path, without: Path) -> Compared:
+            with self.progress.stage("leaving one out", len(self.plan.held_out), each=False):
+                return compare(base, without)
+
+        return replace(assessor, compare=compared)
 
     @property
     def _probe(self) -> Protocol:

@@ -1,5 +1,6 @@
 """The gate, on candidates whose worth is the sum of what their contributions are worth."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -49,12 +50,18 @@ class Federation:
     fused: list[str] = field(default_factory=list)
     judged: int = 0
 
-    def fuse(self, cohort: tuple[Contribution, ...]) -> Candidate:
+    def fuse(self, cohort: Sequence[Contribution]) -> Candidate:
         if len(cohort) < self.least:
             raise ConfigError(f"{len(cohort)} contributions are too few")
         names = "".join(c.manifest.contributor for c in cohort)
         self.fused.append(names)
-        return Candidate(cohort=cohort, step=cast(Any, names), directory=Path(names), outer=Path("none"))
+        return Candidate(
+            cohort=tuple(cohort), step=cast(Any, names), directory=Path(names), outer=Path("none")
+        )
+
+    def without_each(self, candidate: Candidate) -> Iterator[tuple[Contribution, Path]]:
+        for one in candidate.cohort:
+            yield one, self.fuse([c for c in candidate.cohort if c is not one]).directory
 
     def judge(self, candidate: Path) -> Evaluation:
         self.judged += 1
@@ -62,7 +69,7 @@ class Federation:
 
     def promote(self) -> Promotion:
         cohort = tuple(contribution(name) for name in self.worth)
-        return promote(cohort, self.fuse, self.judge, task_drop=5.0)
+        return promote(cohort, self, self.judge, task_drop=5.0)
 
 
 def kept(promotion: Promotion) -> str | None:
@@ -112,8 +119,8 @@ def test_a_rule_that_cannot_do_with_less_leaves_the_base(worth: dict[str, float]
 def test_without_a_judge_everything_holds() -> None:
     federation = Federation({"a": -9.0})
     cohort = (contribution("a"),)
-    assert kept(promote(cohort, federation.fuse, None, task_drop=5.0)) == "a"
-    nothing_held_out = promote(cohort, federation.fuse, lambda _: Evaluation(), task_drop=5.0)
+    assert kept(promote(cohort, federation, None, task_drop=5.0)) == "a"
+    nothing_held_out = promote(cohort, federation, lambda _: Evaluation(), task_drop=5.0)
     assert kept(nothing_held_out) == "a" and nothing_held_out.trials == ()
 
 

@@ -29,6 +29,7 @@ from tests.tasks import write_tasks
 
 QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=False)
 NAMES = ["apple", "berry", "cherry", "date"]
+UNATTRIBUTED = Policy(leave_one_out=0, estimates=False)
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def config(tiny_base: Path, tmp_path: Path) -> SimulationConfig:
         probe=ProbeConfig(max_length=16, bf16=False),
         fine_tune_score=FineTuneScoreConfig(rounds="none", training=QUICK),
         pool=PoolConfig(backend="serial"),
+        policy=UNATTRIBUTED,
     )
 
 
@@ -67,7 +69,9 @@ def weights(run: Run) -> list[bytes]:
 def test_a_contributor_that_turns_harmful_trains_on_shuffled_labels_from_then_on(
     config: SimulationConfig,
 ) -> None:
-    everybody = dataclasses.replace(config, contributors_per_round=3, policy=Policy(gate=False))
+    everybody = dataclasses.replace(
+        config, contributors_per_round=3, policy=dataclasses.replace(UNATTRIBUTED, gate=False)
+    )
     harmed, _ = run(everybody, harm=[Harm("apple", from_round=2, lr_times=3.0)])
     honest, _ = run(everybody, run=str(harmed.room.with_name("honest")))
     same = [one == two for one, two in zip(weights(harmed), weights(honest), strict=True)]
@@ -77,9 +81,12 @@ def test_a_contributor_that_turns_harmful_trains_on_shuffled_labels_from_then_on
 
 
 def test_every_candidate_was_judged_on_the_held_out_task_and_says_so(config: SimulationConfig) -> None:
-    result, said = run(config)
+    result, said = run(config, policy=Policy())
     for record in result.records[1:]:
         assert [(t.gain.num_tasks, t.gain.against) for t in record.trials][:1] == [(1, "previous")]
+        names = [e.contributor for e in record.entries if e.accepted]
+        assert [w.contributor for w in record.worths] == names
+        assert all(w.gain and w.estimate is not None and w.tasks[0].task == "date" for w in record.worths)
     assert "judging" in said and "Gate, everybody:" in result.report.read_text()
 
 
@@ -152,7 +159,7 @@ def test_a_contributor_that_fails_is_a_verdict(
 
 def test_a_round_without_its_quorum_ends_the_run_in_one_line(config: SimulationConfig) -> None:
     with pytest.raises(RoundError, match="round 1: 2 of 3 contributions needed"):
-        run(config, policy=Policy(quorum=3))
+        run(config, policy=dataclasses.replace(UNATTRIBUTED, quorum=3))
 
 
 def test_a_run_directory_keeps_to_its_config(config: SimulationConfig) -> None:
@@ -168,7 +175,13 @@ def test_two_processes_cannot_work_in_one_directory(config: SimulationConfig) ->
 
 def test_an_outer_lr_of_zero_point_five_goes_half_as_far(config: SimulationConfig, tmp_path: Path) -> None:
     whole, half = (
-        run(config, rounds=1, policy=Policy(outer_lr=lr), run=str(tmp_path / str(lr)))[0] for lr in (1.0, 0.5)
+        run(
+            config,
+            rounds=1,
+            policy=dataclasses.replace(UNATTRIBUTED, outer_lr=lr),
+            run=str(tmp_path / str(lr)),
+        )[0]
+        for lr in (1.0, 0.5)
     )
     start, one, two = (
         load_file(path / "model.safetensors") for path in (whole.room / "pretrained", whole.base, half.base)

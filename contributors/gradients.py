@@ -1,0 +1,111 @@
+"""The gradient of a base's loss on held-out tasks, by which contributions are told apart at first order.
+
+A probe is fitted on the frozen base; the gradient of its mean loss on the other split with respect to the
+body says which way the body should go, the head staying what it is. Every task weighs the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from coldfusion.checkpoint import Checkpoint
+from coldfusion.dtypes import Array
+from coldfusion.errors import RoundError, writing
+from coldfusion.seeds import seed_for
+from contributors.config import ProbeConfig
+from contributors.data import load_task
+from contributors.devices import device
+from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
+from contributors.models import Classifier, load_body, load_tokenizer
+from contributors.pool import Pool
+from contributors.probing import LinearProbe, features, fit_probe
+from contributors.reporting import Report
+from contributors.scoring import ScoreJob
+
+Gradient = dict[str, NDArray[np.float32]]
+
+
+def write_gradient(pool: Pool, jobs: Sequence[ScoreJob], base: Path, into: Path) -> None:
+    """Write the mean over the jobs' tasks as safetensors: F32, a tensor for each of the base's body.
+
+    Raises RoundError where a task cannot be worked on, StorageError where the disk refuses.
+    """
+    order = {job.label: i for i, job in enumerate(jobs)}
+    waiting: dict[int, Gradient] = {}
+    total: dict[str, Array] = {}
+    done = 0
+    for job, found in pool.run(gradient, base, jobs, lambda job, done, total: None):
+        if isinstance(found, Exception):
+            raise RoundError(f"cannot take the gradient on {job.task.name}: {found}") from found
+        waiting[order[job.label]] = found
+        while done in waiting:  # always in the order of the jobs: their order of arrival is chance
+            for name, values in waiting.pop(done).items():
+                total[name] = total[name] + values if name in total else values.astype(np.float64)
+            done += 1
+    with Checkpoint(base) as checkpoint:
+        shapes = {name: info.shape for name, info in checkpoint.body.items()}
+    # A tensor of the body that no gradient reaches, such as a buffer, has none.
+    mean = {
+        name: np.asarray(total[name] / len(jobs) if name in total else np.zeros(shape), np.float32)
+        for name, shape in shapes.items()
+    }
+    with writing(into):
+        save_file(mean, into)
+
+
+def gradient(base: Path, job: ScoreJob, report: Report) -> Gradient:
+    """Of one task: by the body's names, in the body's shapes."""
+    settings = job.settings
+    assert isinstance(settings, ProbeConfig)  # a probe is what there is a gradient of
+    seed = seed_for(job.seed, job.protocol, job.task.name)
+    train, held_back = load_task(job.task.train, job.task.test)
+    train = train.sample(settings.max_examples, seed=seed)
+    body, tokenizer = load_body(base), load_tokenizer(base)
+    fitted = fit_probe(
+        features(body, tokenizer, train, settings),
+        np.array(train.rows["label"]),
+        num_labels=train.num_labels,
+        folds=settings.folds,
+        seed=seed,
+    )
+    classifier = _with_head(body, fitted, settings.pooling)
+    rows = encode(held_back, tokenizer, max_length=settings.max_length)
+    return gradient_of(classifier, rows, tokenizer, report)
+
+
+def gradient_of(
+    classifier: Classifier, rows: Dataset, tokenizer: PreTrainedTokenizerBase, report: Report
+) -> Gradient:
+    """Of the mean loss on tokenised rows with respect to the classifier's body, by its parameters' names."""
+    classifier.to(device()).eval()
+    labels, seen = np.array(rows["labels"]), 0
+    for positions, batch in batches_by_length(rows, tokenizer, tokens=BATCH_TOKENS):
+        inputs = {name: tensor.to(device()) for name, tensor in batch.items()}
+        logits = classifier(**inputs)["logits"]
+        wanted = torch.from_numpy(labels[positions]).to(logits.device)
+        loss: Tensor = nn.functional.cross_entropy(logits, wanted, reduction="sum") / len(labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        seen += len(positions)
+        report(seen, len(labels))
+    return {
+        name: parameter.grad.float().cpu().numpy()
+        for name, parameter in classifier.body.named_parameters()
+        if parameter.grad is not None
+    }
+
+
+def _with_head(body: PreTrainedModel, fitted: LinearProbe, pooling: str) -> Classifier:
+    classifier = Classifier(body, num_labels=len(fitted.bias), pooling=pooling, dropout=0.0, seed=0)
+    with torch.no_grad():
+        classifier.head.weight.copy_(torch.from_numpy(fitted.weight))
+        classifier.head.bias.copy_(torch.from_numpy(fitted.bias))
+    return classifier
