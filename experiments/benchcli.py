@@ -105,3 +105,29 @@ def intervals(
             f"({found.share:.1%}), {width}",
             flush=True,
         )
+
+
+@bench.command()
+def attribution(
+    base: Encoder,
+    tasks: Tasks,
+    seeds: Annotated[int, typer.Option(help="Federations: seeds from 0.", min=1)] = 10,
+) -> None:
+    """Is a contribution with shuffled labels told apart from a good one, by what they are worth?"""
+    from rich.console import Console
+
+    from contributors.config import PoolConfig
+    from contributors.pool import open_pool
+    from contributors.taskfolder import read_tasks
+    from experiments.bench_attribution import bench_attribution, table_of
+
+    told = []
+    with open_pool(PoolConfig()) as pool:
+        for one in bench_attribution(base, read_tasks(tasks), range(seeds), pool):
+            told.append(one)
+            print(
+                f"seed {one.seed}, {one.twins}: told apart by leaving one out: {one.by_leaving_out}, "
+                f"by the estimate: {one.by_estimate}",
+                flush=True,
+            )
+    Console().print(table_of(told, base))

@@ -45,7 +45,7 @@ def demo_config(run: Path, seed: int) -> SimulationConfig:
         # The base is untrained, so the contributors take long steps.
         training=TrainingConfig(lr=2e-3, epochs=3, batch_size=32, max_length=128, warmup=0.1),
         probe=ProbeConfig(max_length=128),
-        policy=Policy(quorum=2),
+        policy=Policy(quorum=2, leave_one_out=0),  # it would take as long as the training
         fine_tune_score=FineTuneScoreConfig(rounds="none"),
     )
 
