@@ -13,7 +13,7 @@ For other rules it says what a contribution would be worth to the mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +61,6 @@ def attribute(candidate: Candidate, candidates: Candidates, assessor: Assessor) 
     estimates = _estimates(candidate, candidates, assessor) if policy.estimates else {}
     names = sorted(exact.keys() | estimates.keys())
     return tuple(_worth(name, exact.get(name), estimates.get(name)) for name in names)
-
-
-def correlation(worths: Sequence[Worth]) -> float | None:
-    """Pearson's, of the estimates with the leave-one-out gains; None of fewer than three, or of constants."""
-    pairs = [(w.estimate, w.gain.mean) for w in worths if w.estimate is not None and w.gain is not None]
-    estimates, gains = np.array(pairs, np.float64).reshape(-1, 2).T
-    if len(pairs) < 3 or not np.ptp(estimates) > 0 or not np.ptp(gains) > 0:
-        return None
-    return round(float(np.corrcoef(estimates, gains)[0, 1]), 3)
 
 
 def first_order(products: Float64, shares: Float64, rate: float) -> Float64:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from coldfusion.records import RoundRecord, Worth
 
 
@@ -27,6 +29,15 @@ def credits_of(records: Sequence[RoundRecord]) -> tuple[Credit, ...]:
     names = sorted({entry.contributor for record in records for entry in record.entries})
     found = (_credit(name, records) for name in names)
     return tuple(sorted(found, key=lambda c: (-c.worth, -(c.estimate or 0.0), c.contributor)))
+
+
+def correlation(worths: Sequence[Worth]) -> float | None:
+    """Pearson's, of the estimates with the leave-one-out gains; None of fewer than three, or of constants."""
+    pairs = [(w.estimate, w.gain.mean) for w in worths if w.estimate is not None and w.gain is not None]
+    estimates, gains = np.array(pairs, np.float64).reshape(-1, 2).T
+    if len(pairs) < 3 or not np.ptp(estimates) > 0 or not np.ptp(gains) > 0:
+        return None
+    return round(float(np.corrcoef(estimates, gains)[0, 1]), 3)
 
 
 def _credit(name: str, records: Sequence[RoundRecord]) -> Credit:

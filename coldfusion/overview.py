@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coldfusion.cards import describe, describe_fusing, describe_trial
-from coldfusion.credits import Credit, credits_of
+from coldfusion.credits import Credit, correlation, credits_of
 from coldfusion.federation import State, read_records, read_state, tag_name
 from coldfusion.hub import Hub
 from coldfusion.outlook import Outlook, outlook
@@ -49,6 +49,8 @@ def show(overview: Overview, console: Console) -> None:
         console.print(_contributions(record))
         for trial in record.trials:
             line(f"gate: {describe_trial(trial)}")
+        if (related := correlation(record.worths)) is not None:
+            line(f"worth: the estimates correlate {related:+.2f} with leaving out")
         for note in record.notes:
             line(f"note: {note}")
     credits = credits_of(overview.records)

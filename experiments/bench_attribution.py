@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from coldfusion.attribution import correlation
 from coldfusion.cards import describe
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
+from coldfusion.credits import correlation
 from coldfusion.errors import RoundError
 from coldfusion.federation import found, read_state
 from coldfusion.hub import materialise

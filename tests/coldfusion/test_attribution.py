@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from coldfusion.attribution import Assessor, Compared, correlation, first_order
+from coldfusion.attribution import Assessor, Compared, first_order
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
+from coldfusion.credits import correlation
 from coldfusion.federation import read_records
 from coldfusion.records import Evaluation, Gain, TaskGain, Worth
 from hub_sync.local import LocalHub
@@ -21,10 +22,6 @@ BODY = small_body()
 
 def gain(mean: float) -> Gain:
     return Gain(protocol="probe", held_out=True, mean=mean, low=mean - 1, high=mean + 1, num_tasks=2)
-
-
-def worth(mean: float | None, estimate: float | None) -> Worth:
-    return Worth(contributor="c", gain=None if mean is None else gain(mean), estimate=estimate)
 
 
 def scale(folder: Path) -> float:
@@ -107,9 +104,3 @@ def test_the_first_order_is_the_slope_times_what_leaving_out_moves(
     for i, found in enumerate(first_order(slope * d, w / w.sum(), rate)):
         left = rate * np.average(np.delete(d, i), weights=np.delete(w, i))
         assert found == pytest.approx(slope * (left - whole), abs=1e-9)
-
-
-def test_a_correlation_needs_three_that_differ() -> None:
-    assert correlation([worth(1, 0.1), worth(2, 0.2)]) is None
-    assert correlation([worth(1, 0.1), worth(1, 0.2), worth(1, 0.3)]) is None
-    assert correlation([worth(1, 0.3), worth(2, 0.2), worth(3, 0.1), worth(None, 5.0)]) == -1.0

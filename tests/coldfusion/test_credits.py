@@ -1,4 +1,4 @@
-from coldfusion.credits import Credit, credits_of
+from coldfusion.credits import Credit, correlation, credits_of
 from coldfusion.records import Entry, Gain, RoundRecord, Worth
 
 
@@ -53,3 +53,12 @@ def test_who_was_only_estimated_has_no_points_and_who_hurt_comes_last() -> None:
     _, cat, bob = credits_of(RECORDS)
     assert (cat.contributor, cat.num_measured, cat.worth, cat.estimate) == ("cat", 0, 0.0, 0.125)
     assert (bob.num_fused, bob.num_refused, bob.worth, bob.num_hurt, bob.estimate) == (1, 1, -2.0, 1, None)
+
+
+def test_a_correlation_needs_three_that_differ() -> None:
+    one, two, three = (worth("c", mean - 1, mean, mean + 1, mean / 10) for mean in (1.0, 2.0, 3.0))
+    assert correlation([one, two]) is None
+    assert correlation([worth("c", 0, 1, 2, estimate) for estimate in (0.1, 0.2, 0.3)]) is None
+    assert correlation([one, two, three, Worth(contributor="d", estimate=5.0)]) == 1.0
+    turned = [worth("c", mean - 1, mean, mean + 1, -mean) for mean in (1.0, 2.0, 3.0)]
+    assert correlation(turned) == -1.0
