@@ -36,7 +36,7 @@ class Metric:
     @property
     def least(self) -> float:
         """No score is lower."""
-        return -100.0 if self.name in ("matthews", "spearman") else 0.0
+        return -100.0 if self.name in ("matthews", "spearman", "pearson") else 0.0
 
 
 def accuracy(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
@@ -63,15 +63,19 @@ def matthews(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
 
 def spearman(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
     """100 * correlation of the ranks, equal values sharing their mean rank; 0 where either is constant."""
-    total = counts.sum(axis=1, keepdims=True)
-    one, two = (_ranks(values, counts) - (total + 1) / 2 for values in (truth, predicted))
-    shared = (counts * one * two).sum(axis=1)
-    spread = (counts * one**2).sum(axis=1) * (counts * two**2).sum(axis=1)
-    return _percent(shared, np.sqrt(spread))
+    middle = (counts.sum(axis=1, keepdims=True) + 1) / 2
+    one, two = (_ranks(values, counts) - middle for values in (truth, predicted))
+    return _correlation(one, two, counts)
+
+
+def pearson(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
+    """100 * correlation of the values; 0 where either is constant."""
+    one, two = (_centred(values, counts) for values in (truth, predicted))
+    return _correlation(one, two, counts)
 
 
 def loss(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
-    """Mean of the examples' cross-entropies, in nats, which is what `predicted` holds."""
+    """Mean of the examples' losses, in nats, which is what `predicted` holds."""
     del truth
     mean: Float64 = counts @ predicted / counts.sum(axis=1)
     return mean
@@ -88,6 +92,22 @@ def _confusion(truth: Float64, predicted: Float64, counts: Counts) -> tuple[Floa
     labels = np.unique(np.concatenate([truth, predicted]))
     true, said = truth[:, None] == labels, predicted[:, None] == labels
     return counts @ (true & said), counts @ true, counts @ said
+
+
+def _correlation(one: Float64, two: Float64, counts: Counts) -> Float64:
+    """Of deviations from the mean, (r, n) each."""
+    shared = (counts * one * two).sum(axis=1)
+    spread = (counts * one**2).sum(axis=1) * (counts * two**2).sum(axis=1)
+    return _percent(shared, np.sqrt(spread))
+
+
+def _centred(values: Float64, counts: Counts) -> Float64:
+    """(r, n): every example's value less the mean of its resample."""
+    mean = counts @ values / counts.sum(axis=1)
+    found: Float64 = values - mean[:, None]
+    # Where all are equal the mean may be off by a rounding, which is no spread.
+    found[np.abs(found) <= 1e-12 * np.abs(values).max(initial=0)] = 0
+    return found
 
 
 def _ranks(values: Float64, counts: Counts) -> Float64:
@@ -108,7 +128,8 @@ METRICS = {
         Metric("macro_f1", macro_f1, "labels", summary="mean F1 over the labels"),
         Metric("matthews", matthews, "labels", summary="Matthews' correlation of labels"),
         Metric("spearman", spearman, "values", summary="rank correlation of values, of labels in order"),
-        Metric("loss", loss, "losses", "nats", summary="cross-entropy"),
+        Metric("pearson", pearson, "values", summary="correlation of values"),
+        Metric("loss", loss, "losses", "nats", summary="cross-entropy; half the squared error of numbers"),
     )
 }
 

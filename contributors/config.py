@@ -21,7 +21,7 @@ class EarlyStopping:
 
     patience: int = 256_000  # examples without a gain after which training stops
     every: int = 12_800  # examples between two looks at the validation split
-    gain: float = 0.001  # accuracy (0 to 1) that counts as one
+    gain: float = 0.001  # accuracy (0 to 1), or R² of labels that are numbers, that counts as one
     validation_share: float = 0.1  # of the training data
 
 
@@ -63,7 +63,7 @@ class ProbeConfig:
     max_length: int = 250  # tokens
     max_examples: int | None = None  # of the training split, drawn at random; None: all
     seeds: list[int] = field(default_factory=lambda: [0])
-    folds: int = 3  # of the cross-validation that chooses the regularisation
+    folds: int = 3  # of the cross-validation that chooses the regularisation; numbers leave one out
     bf16: bool | None = None  # None: where the machine computes with it
 
     def __post_init__(self) -> None:

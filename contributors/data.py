@@ -1,6 +1,6 @@
 """Private data, read through `datasets`: columns `text`, optional `text_pair`, and `label`.
 
-It stays on this machine.
+A label is a class, or a number where the column holds floats. The data stay on this machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Value
+from numpy.typing import NDArray
 
 from coldfusion.errors import DataError
 
@@ -47,18 +48,39 @@ VALIDATION = 0.25
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Mean and spread (standard deviation, above 0) of labels that are numbers, in their unit."""
+
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
 class Examples:
     """Labelled texts in memory.
 
-    Columns `text`, `text_pair` where there are pairs, `label` from 0 to num_labels - 1.
+    Columns `text`, `text_pair` where there are pairs, and `label`: from 0 to num_labels - 1, or any number.
     """
 
     rows: Dataset
-    num_labels: int
+    num_labels: int  # 1: labels are numbers
 
     @property
     def is_pair(self) -> bool:
         return "text_pair" in self.rows.column_names
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """(number of examples,): int64, or fp64 where they are numbers."""
+        return np.array(self.rows["label"], np.float64 if self.num_labels == 1 else np.int64)
+
+    @property
+    def scale(self) -> Scale | None:
+        """Of the labels; None where they are classes."""
+        if self.num_labels != 1:
+            return None
+        labels = self.labels
+        return Scale(float(labels.mean()), float(labels.std()) or 1.0)
 
     @property
     def characters(self) -> int:
@@ -90,7 +112,7 @@ class Examples:
 
     def with_shuffled_labels(self, *, seed: int) -> Examples:
         """The same texts, with labels that have nothing to do with them."""
-        labels = np.random.default_rng(seed).permutation(self.rows["label"][:])
+        labels = np.random.default_rng(seed).permutation(self.labels)
         return Examples(
             self.rows.remove_columns("label").add_column("label", labels.tolist()), self.num_labels
         )
@@ -105,11 +127,11 @@ def load_examples(source: str, *, split: str = "train") -> Examples:
     """Read labelled texts.
 
     source: a csv, tsv, jsonl or parquet file, a folder that `Dataset.save_to_disk` wrote, or the name of a
-    data set on the Hub, optionally as `name:config`. Labels are numbered in their sorted order. Raises
+    data set on the Hub, optionally as `name:config`. Classes are numbered in their sorted order. Raises
     DataError, naming the source and what is wrong with it.
     """
     rows = _columns(_read(source, split), source)
-    return _numbered(rows, _label_values(rows, source), source)
+    return _labelled(rows, _classes(rows, source), source)
 
 
 def load_task(train: Split, test: Split) -> tuple[Examples, Examples]:
@@ -117,9 +139,9 @@ def load_task(train: Split, test: Split) -> tuple[Examples, Examples]:
     train_rows = _rows(train, "train")
     # A validation split is a part of the training split.
     test_rows = train_rows if test.part else _rows(test, "test")
-    values = _label_values(train_rows, train.source)
+    classes = _classes(train_rows, train.source)
     splits = ((train, train_rows), (test, test_rows))
-    made = [_part(_numbered(rows, values, s.source).sample(s.most, seed=0), s.part) for s, rows in splits]
+    made = [_part(_labelled(rows, classes, s.source).sample(s.most, seed=0), s.part) for s, rows in splits]
     return made[0], made[1]
 
 
@@ -142,21 +164,46 @@ def _rows(wanted: Split, name: str) -> Dataset:
     return _columns(rows, wanted.source)
 
 
-def _label_values(rows: Dataset, source: str) -> list[Any]:
-    """The labels that occur, sorted."""
-    values = sorted(set(rows["label"]), key=lambda value: (isinstance(value, str), value))
+def _classes(rows: Dataset, source: str) -> list[Any] | None:
+    """The labels that occur, sorted; None where they are numbers."""
+    values = set(rows["label"])
     if len(values) < 2:
-        raise DataError(f"{source}: every row has the same label {values[0]!r}; a task needs at least two")
-    return values
+        raise DataError(f"{source}: every row has the same label {values.pop()!r}; a task needs at least two")
+    if _kind(rows) == "float":
+        return None
+    return sorted(values, key=lambda value: (isinstance(value, str), value))
 
 
-def _numbered(rows: Dataset, values: list[Any], source: str) -> Examples:
-    """The rows with each label as its position in `values`."""
-    if unknown := sorted(str(value) for value in set(rows["label"]) - set(values)):
+def _labelled(rows: Dataset, classes: list[Any] | None, source: str) -> Examples:
+    """The rows with each label as its position in `classes`, or as the number that it is."""
+    if classes is None:
+        return Examples(_with_numbers(rows, source), 1)
+    if _kind(rows) == "float":
+        raise DataError(f"{source}: labels are numbers like {rows[0]['label']!r}, in training classes")
+    if unknown := sorted(str(value) for value in set(rows["label"]) - set(classes)):
         raise DataError(f"{source}: label {unknown[0]!r} does not occur in the training data")
-    codes = {value: code for code, value in enumerate(values)}
+    codes = {value: code for code, value in enumerate(classes)}
     coded = rows.remove_columns("label").add_column("label", [codes[value] for value in rows["label"]])
-    return Examples(coded, len(values))
+    return Examples(coded, len(classes))
+
+
+def _kind(rows: Dataset) -> str:
+    """Of the labels: "float", "int" or "" for any other; by their type alone, as 1.0 is no class and 1 is."""
+    feature = rows.features["label"]
+    name = "" if isinstance(feature, ClassLabel) else str(getattr(feature, "dtype", ""))
+    kinds = {"float": "float", "double": "float", "decimal": "float", "int": "int", "uint": "int"}
+    return next((kind for prefix, kind in kinds.items() if name.startswith(prefix)), "")
+
+
+def _with_numbers(rows: Dataset, source: str) -> Dataset:
+    """A test split of a task with numbers may have whole ones only, which are read as integers."""
+    if not _kind(rows):
+        raise DataError(f"{source}: label {rows[0]['label']!r} is no number, as in the training data")
+    if rows.features["label"] != Value("float64"):
+        rows = rows.cast_column("label", Value("float64"))
+    if odd := int((~np.isfinite(np.array(rows["label"]))).sum()):
+        raise DataError(f"{source}: {odd} labels are not finite numbers")
+    return rows
 
 
 def _read(source: str, split: str) -> Dataset:
@@ -206,7 +253,7 @@ def _pick(loaded: Dataset | DatasetDict, split: str, source: str) -> Dataset:
 
 
 def _columns(rows: Dataset, source: str) -> Dataset:
-    """The columns that count, checked: texts as strings, labels as classes, nothing missing."""
+    """The columns that count, checked: texts as strings, nothing missing."""
     if len(rows) == 0:
         raise DataError(f"{source}: holds no examples")
     for name in ("text", "label"):
@@ -215,11 +262,9 @@ def _columns(rows: Dataset, source: str) -> Dataset:
     texts = [name for name in ("text", "text_pair") if name in rows.column_names]
     rows = rows.select_columns([*texts, "label"])
     for name in rows.column_names:
-        if missing := sum(value is None for value in rows[name]):
+        blank = ("", None) if name == "label" else (None,)  # one blank would make classes of numbers
+        if missing := sum(value in blank for value in rows[name]):
             raise DataError(f"{source}: {missing} rows have no {name}")
-    kind = rows.features["label"]
-    if not isinstance(kind, ClassLabel) and getattr(kind, "dtype", "").startswith(("float", "double")):
-        raise DataError(f"{source}: labels are numbers like {rows[0]['label']!r}, not classes")
     return _with_strings(rows, texts)
 
 

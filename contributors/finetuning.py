@@ -2,7 +2,8 @@
 
 Don-Yehiya et al. 2023, appendix B, and IBM's model-recycling FAQ: AdamW, lr 5e-5 with linear decay,
 weight decay 0.01, batch 256, at most 10 epochs, stop when accuracy on a validation split has not risen by
-0.001 within 256,000 training examples, looked at every 12,800.
+0.001 within 256,000 training examples, looked at every 12,800. Where labels are numbers, R² stands for
+accuracy.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import r2_score
 from torch import nn
 from transformers import (
     DataCollatorWithPadding,
@@ -38,7 +40,7 @@ from contributors.devices import autocast, device, wants_bf16
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
 from contributors.lora import add_lora, fold_lora
 from contributors.models import Classifier, load_body, load_tokenizer, set_dropout
-from contributors.probing import features, fit_probe
+from contributors.probing import features, fit_head
 from contributors.reporting import Report, unheard
 
 
@@ -71,6 +73,7 @@ def finetune(
         pooling=config.pooling,
         dropout=config.head_dropout,
         seed=seed_for(seed, "head"),
+        scale=examples.scale,
     )
     stopping = config.early_stopping
     training, validation = examples, None
@@ -89,7 +92,7 @@ def finetune(
             train_dataset=encode(training, tokenizer, max_length=config.max_length),
             eval_dataset=validation and encode(validation, tokenizer, max_length=config.max_length),
             data_collator=DataCollatorWithPadding(tokenizer),
-            compute_metrics=_accuracy,
+            compute_metrics=_quality,
             optimizers=(_optimizer(classifier, config), None),
             callbacks=[_Reporter(report, len(training.rows)), *_stoppers(config, validation is not None)],
         )
@@ -123,16 +126,9 @@ def _start_from_probe(
     A random head's first gradients push the body about for nothing.
     """
     settings = ProbeConfig(pooling=config.pooling, max_length=config.max_length, bf16=config.bf16)
-    fitted = fit_probe(
-        features(classifier.body, tokenizer, training, settings),
-        np.array(training.rows["label"]),
-        num_labels=training.num_labels,
-        folds=settings.folds,
-        seed=seed,
-    )
-    with torch.no_grad():
-        classifier.head.weight.copy_(torch.from_numpy(fitted.weight))
-        classifier.head.bias.copy_(torch.from_numpy(fitted.bias))
+    found = features(classifier.body, tokenizer, training, settings)
+    fitted = fit_head(found, training, folds=settings.folds, seed=seed)
+    classifier.set_head(torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
 
 
 def _arguments(config: TrainingConfig, scratch: str, *, seed: int, validates: bool) -> TrainingArguments:
@@ -151,7 +147,7 @@ def _arguments(config: TrainingConfig, scratch: str, *, seed: int, validates: bo
         use_cpu=device().type == "cpu",
         eval_strategy="steps" if validates else "no",
         eval_steps=max(1, config.early_stopping.every // config.batch_size),
-        metric_for_best_model="accuracy" if validates else None,
+        metric_for_best_model="quality" if validates else None,
         greater_is_better=True if validates else None,
         save_strategy="no",
         logging_strategy="no",
@@ -186,10 +182,13 @@ def _stoppers(config: TrainingConfig, validates: bool) -> list[TrainerCallback]:
     return [EarlyStoppingCallback(looks, stopping.gain)] if validates else []
 
 
-def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    logits = prediction.predictions
+def _quality(prediction: EvalPrediction) -> dict[str, float]:
+    """Accuracy, or R² of labels that are numbers. 1 is perfect."""
+    logits, labels = prediction.predictions, prediction.label_ids
     assert isinstance(logits, np.ndarray)
-    return {"accuracy": float((logits.argmax(axis=-1) == prediction.label_ids).mean())}
+    if logits.shape[1] == 1:
+        return {"quality": float(r2_score(labels, logits[:, 0]))}
+    return {"quality": float((logits.argmax(axis=-1) == labels).mean())}
 
 
 class _Reporter(TrainerCallback):
@@ -206,7 +205,10 @@ class _Reporter(TrainerCallback):
 
 
 def predict(finetuned: Finetuned, examples: Examples, config: TrainingConfig) -> NDArray[np.float64]:
-    """The logits that a finetuned classifier gives each example, (number of examples, labels)."""
+    """The logits that a finetuned classifier gives each example, (number of examples, num_labels).
+
+    Where labels are numbers, the one logit is what is predicted, in the labels' unit.
+    """
     rows = encode(examples, finetuned.tokenizer, max_length=config.max_length)
     found, where = np.empty((len(rows), examples.num_labels)), device()
     finetuned.classifier.to(where).eval()

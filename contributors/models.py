@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.dtypes import Array
 from coldfusion.errors import BaseError, StorageError, writing
+from contributors.data import Scale
 
 Pooling = Callable[[Tensor, Tensor], Tensor]
 """(hidden states (batch, tokens, hidden), attention mask (batch, tokens)) -> (batch, hidden)."""
@@ -41,14 +42,24 @@ POOLINGS: dict[str, Pooling] = {"mean": mean_pooling, "cls": first_token_pooling
 class Classifier(nn.Module):
     """A body with a head for one task.
 
-    Called like a transformers model; returns `loss` (with labels) and `logits`.
+    Called like a transformers model; returns `loss` (with labels) and `logits`, (batch, num_labels). Where
+    labels are numbers, which have a scale, the head's one output is in units of their spread around their
+    mean, so that lr and loss are of the usual size whatever the unit; logits and labels are in the labels'.
     """
 
     def __init__(
-        self, body: PreTrainedModel, *, num_labels: int, pooling: str, dropout: float, seed: int
+        self,
+        body: PreTrainedModel,
+        *,
+        num_labels: int,
+        pooling: str,
+        dropout: float,
+        seed: int,
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
         self.body = body
+        self.scale = scale
         self.pool = POOLINGS[pooling]
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(body.config.hidden_size, num_labels)
@@ -58,10 +69,31 @@ class Classifier(nn.Module):
 
     def forward(self, labels: Tensor | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         hidden = self.body(**inputs).last_hidden_state
-        logits = self.head(self.dropout(self.pool(hidden, inputs["attention_mask"])))
+        pooled = self.dropout(self.pool(hidden, inputs["attention_mask"]))
+        if self.scale is not None:
+            return self._numbers(self.scale, pooled, labels)
+        logits = self.head(pooled)
         if labels is None:
             return {"logits": logits}
         return {"loss": nn.functional.cross_entropy(logits.float(), labels), "logits": logits}
+
+    def _numbers(self, scale: Scale, pooled: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """The loss is half the squared error: -log of a normal density around the prediction."""
+        with torch.autocast(pooled.device.type, enabled=False):  # bf16 would round numbers to three digits
+            found = self.head(pooled.float())
+        logits = found * scale.spread + scale.mean
+        if labels is None:
+            return {"logits": logits}
+        wanted = (labels.to(found.dtype) - scale.mean) / scale.spread
+        return {"loss": 0.5 * nn.functional.mse_loss(found[:, 0], wanted), "logits": logits}
+
+    def set_head(self, weight: Tensor, bias: Tensor) -> None:
+        """Let logits be pooled @ weight.T + bias. Shapes: (num_labels, hidden), (num_labels,)."""
+        if self.scale is not None:
+            weight, bias = weight / self.scale.spread, (bias - self.scale.mean) / self.scale.spread
+        with torch.no_grad():
+            self.head.weight.copy_(weight)
+            self.head.bias.copy_(bias)
 
 
 def load_body(source: Path | str) -> PreTrainedModel:

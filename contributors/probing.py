@@ -1,7 +1,8 @@
 """The probe score: a linear probe on the frozen base, the paper's ColD-Frozen computed the fast way.
 
 Every example passes through the base once; the pooled features are kept, and scikit-learn fits the head on
-them. Training the head with the body frozen would repeat that forward pass in every epoch.
+them: logistic regression, or ridge regression where labels are numbers. Training the head with the body
+frozen would repeat that forward pass in every epoch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import KFold
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,6 +26,8 @@ from contributors.models import POOLINGS
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths that a probe chooses from by cross-validation."""
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""The same of ridge regression: on the squared weights, per training example."""
 ABSENT = -1e4
 """The bias of a label that does not occur in the training data."""
 ROUGHLY = 1e-3
@@ -75,6 +78,26 @@ class LinearProbe:
         return predicted
 
 
+def fit_head(train: NDArray[np.float32], examples: Examples, *, folds: int, seed: int) -> LinearProbe:
+    """A linear probe fitted on the features (n, hidden) of these examples, to classes or to numbers."""
+    if examples.scale is not None:
+        return fit_ridge(train, examples.labels)
+    return fit_probe(train, examples.labels, num_labels=examples.num_labels, folds=folds, seed=seed)
+
+
+def fit_ridge(train: NDArray[np.float32], values: NDArray[np.generic]) -> LinearProbe:
+    """Ridge regression on standardised features; its one logit is the number predicted.
+
+    The penalty is chosen by leaving out every example once, which costs no more than one fit (Golub, Heath
+    and Wahba 1979). Shapes: train (n, hidden), values (n,).
+    """
+    mean, spread = _standard(train)
+    ridge = RidgeCV(alphas=[penalty * len(values) for penalty in PENALTIES])
+    ridge.fit((train - mean) / spread, values)
+    weight = ridge.coef_[None] / spread
+    return LinearProbe(weight, ridge.intercept_ - weight @ mean)
+
+
 def fit_probe(
     train: NDArray[np.float32], labels: NDArray[np.int64], *, num_labels: int, folds: int, seed: int
 ) -> LinearProbe:
@@ -92,8 +115,7 @@ def fit_probe(
         tol=ROUGHLY,
         use_legacy_attributes=False,
     )
-    mean, spread = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-    spread[spread <= FLAT * np.median(spread)] = np.inf  # says nothing, so that it gets no weight
+    mean, spread = _standard(train)
     standardised = (train - mean) / spread
     chosen = float(chooser.fit(standardised, labels).C_)
     classifier = LogisticRegression(C=chosen, max_iter=1000).fit(standardised, labels)
@@ -106,3 +128,10 @@ def fit_probe(
     weight[classifier.classes_] = coefficients / spread
     bias[classifier.classes_] = intercept - (coefficients / spread) @ mean
     return LinearProbe(weight, bias)
+
+
+def _standard(train: NDArray[np.float32]) -> tuple[Float64, Float64]:
+    """(mean, spread) of every feature, (hidden,) each."""
+    mean, spread = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
+    spread[spread <= FLAT * np.median(spread)] = np.inf  # says nothing, so that it gets no weight
+    return mean, spread

@@ -23,10 +23,10 @@ from coldfusion.metrics import metric_named
 from coldfusion.scores import Outcome
 from coldfusion.seeds import seed_for
 from contributors.config import ProbeConfig, TrainingConfig
-from contributors.data import load_task
+from contributors.data import Examples, Scale, load_task
 from contributors.finetuning import finetune, predict
 from contributors.models import load_body, load_tokenizer
-from contributors.probing import features, fit_probe
+from contributors.probing import features, fit_head
 from contributors.reporting import Report
 from contributors.tasks import Task
 
@@ -68,10 +68,10 @@ class ScoreJob:
 class Predictions:
     """What a base made of a test split: all that any metric takes, (n,) each."""
 
-    truth: NDArray[np.int64]  # labels
-    labels: NDArray[np.int64]  # the most probable ones
-    values: Float64  # the mean label, each weighing as much as it is probable: where labels have an order
-    losses: Float64  # -log of the right label's probability, nats
+    truth: NDArray[np.int64] | Float64  # labels: classes, or numbers
+    labels: NDArray[np.int64]  # the most probable classes; none of numbers
+    values: Float64  # numbers; or the mean class, each by its probability, where classes have an order
+    losses: Float64  # -log of the right label's probability, nats; see `number_predictions` for numbers
 
     def outcome(self, job: ScoreJob, metric: str) -> Outcome:
         """As one metric takes them."""
@@ -96,6 +96,13 @@ class Scored:
     num_examples: int
 
 
+def predictions_on(test: Examples, logits: Float64, scale: Scale | None) -> Predictions:
+    """Of the logits of a test split; `scale` is that of the training labels."""
+    if scale is None:
+        return predictions_of(logits, test.labels)
+    return number_predictions(logits[:, 0], test.labels, scale)
+
+
 def predictions_of(logits: Float64, truth: NDArray[np.int64]) -> Predictions:
     """Of the logits (n, labels)."""
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -108,28 +115,35 @@ def predictions_of(logits: Float64, truth: NDArray[np.int64]) -> Predictions:
     )
 
 
+def number_predictions(predicted: Float64, truth: Float64, scale: Scale) -> Predictions:
+    """Of numbers (n,), predicted and true, in the unit of `scale`.
+
+    A loss is half the squared error over the variance of the training labels: -log of a normal density
+    around the prediction that is as wide as the labels are spread, but for its constant. Always guessing the
+    labels' mean costs half a nat, whatever their unit.
+    """
+    none = np.zeros(0, dtype=np.int64)
+    losses = ((predicted - truth) / scale.spread) ** 2 / 2
+    return Predictions(truth=truth, labels=none, values=predicted, losses=losses)
+
+
 def score(base: Path, job: ScoreJob, report: Report) -> Scored:
     """Score the checkpoint directory `base` on one task."""
     train, test = load_task(job.task.train, job.task.test)
+    scale = train.scale
     seed = seed_for(job.seed, job.protocol, job.task.name)
     started = time.time()
     if isinstance(job.settings, ProbeConfig):
         train = train.sample(job.settings.max_examples, seed=seed)
         body, tokenizer = load_body(base), load_tokenizer(base)
         train_features, test_features = (features(body, tokenizer, e, job.settings) for e in (train, test))
-        fitted = fit_probe(
-            train_features,
-            np.array(train.rows["label"]),
-            num_labels=train.num_labels,
-            folds=job.settings.folds,
-            seed=seed,
-        )
+        fitted = fit_head(train_features, train, folds=job.settings.folds, seed=seed)
         logits = fitted.logits(test_features)
     else:
         settings = replace(job.settings, trained="head") if job.protocol == HEAD else job.settings
         finetuned = finetune(base, train, settings, seed=seed, report=report)
         logits = predict(finetuned, test, settings)
-    made = predictions_of(logits, np.array(test.rows["label"], np.int64))
+    made = predictions_on(test, logits, scale)
     return Scored(made, (started, time.time()), len(train.rows) + len(test.rows))
 
 

@@ -8,6 +8,12 @@
         test_split: validation
         columns: {text: sentence}                   # ours: theirs
         metrics: [matthews]
+      - name: sts                                   # labels are numbers: a column of floats
+        train: nyu-mll/glue:stsb
+        test: nyu-mll/glue:stsb
+        test_split: validation
+        columns: {text: sentence1, text_pair: sentence2}
+        metrics: [spearman, pearson, loss]
     protocols: [probe, few-shot]
     seeds: [0, 1, 2]                                # of every protocol but probe, which has its own
     few_shot: {max_examples: 100}
@@ -44,7 +50,7 @@ class SuiteTask:
     train_split: str = "train"  # where the source has several
     test_split: str = "test"
     columns: dict[str, str] = field(default_factory=dict)  # ours (text, text_pair, label): the source's
-    metrics: list[str] = field(default_factory=lambda: ["accuracy"])
+    metrics: list[str] | None = None  # None: accuracy, or spearman where labels are numbers
     max_train: int | None = None  # examples, drawn at random once and for all; None: all
     max_test: int | None = None
 
@@ -109,9 +115,9 @@ def _protocol(name: str, config: SuiteConfig) -> Protocol:
 
 
 def _task(task: SuiteTask, path: Path) -> Task:
-    if not task.metrics:
-        raise ConfigError(f"{path}: task {task.name!r} has no metric; leave `metrics` out for accuracy")
-    for metric in task.metrics:
+    if task.metrics == []:
+        raise ConfigError(f"{path}: task {task.name!r} has no metric; leave `metrics` out for the usual one")
+    for metric in task.metrics or ():
         metric_named(metric)
     if odd := sorted(task.columns.keys() - {"text", "text_pair", "label"}):
         raise ConfigError(
@@ -120,7 +126,7 @@ def _task(task: SuiteTask, path: Path) -> Task:
     columns = tuple(sorted(task.columns.items()))
     train = Split(_source(task.train, path), task.train_split, columns, task.max_train)
     test = replace(train, source=_source(task.test, path), split=task.test_split, most=task.max_test)
-    return check_task(task.name, train, test, held_out=True, metrics=task.metrics)
+    return check_task(task.name, train, test, held_out=True, metrics=task.metrics or ())
 
 
 def _source(name: str, suite: Path) -> str:

@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from coldfusion.metrics import metric_named
-from contributors.data import Split, load_task
+from coldfusion.errors import ConfigError
+from coldfusion.metrics import METRICS, metric_named
+from contributors.data import Examples, Split, load_task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +40,19 @@ def check_task(
     test: str | Split,
     *,
     held_out: bool,
-    metrics: Sequence[str] = ("accuracy",),
+    metrics: Sequence[str] = (),
 ) -> Task:
-    """The task, once its data was read and found good. Raises DataError, or ConfigError for a metric."""
+    """The task, once its data was read and found good. Raises DataError, or ConfigError for a metric.
+
+    metrics: none named is accuracy, or spearman where labels are numbers.
+    """
     for metric in metrics:
         metric_named(metric)
     train, test = (split if isinstance(split, Split) else Split(split) for split in (train, test))
     splits = load_task(train, test)
+    if splits[0].scale is not None:
+        _refuse_metrics_of_classes(name, metrics, splits[0])
+        metrics = metrics or ("spearman",)
     digest = hashlib.sha256("".join(split.digest for split in splits).encode()).hexdigest()
     return Task(
         name=name,
@@ -54,5 +61,14 @@ def check_task(
         held_out=held_out,
         digest=digest,
         characters=splits[0].characters,
-        metrics=tuple(metrics),
+        metrics=tuple(metrics) or ("accuracy",),
     )
+
+
+def _refuse_metrics_of_classes(name: str, metrics: Sequence[str], numbers: Examples) -> None:
+    if odd := [metric for metric in metrics if metric_named(metric).takes == "labels"]:
+        fitting = ", ".join(metric.name for metric in METRICS.values() if metric.takes != "labels")
+        raise ConfigError(
+            f"task {name!r}: {odd[0]} is of classes, and labels are numbers like {numbers.labels[0]:g}; "
+            f"use one of {fitting}"
+        )

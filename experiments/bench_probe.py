@@ -47,7 +47,7 @@ def bench_probe(base: Path, tasks: Path, most: int, threads: int) -> Iterator[Pa
         for protocol, settings in ((PROBE, ProbeConfig()), (HEAD, HEAD_TRAINING)):
             started = time.perf_counter()
             job = ScoreJob(task=task, protocol=protocol, seed=0, settings=settings)
-            made = score(base, job, unheard).predictions.outcome(job, "accuracy").score.score
+            made = score(base, job, unheard).predictions.outcome(job, task.metrics[0]).score.score
             found[protocol] = (time.perf_counter() - started, made)
         yield Pair(task, found[PROBE][0], found[HEAD][0], found[PROBE][1], found[HEAD][1])
 
@@ -56,7 +56,7 @@ def table_of(pairs: Sequence[Pair], base: Path, threads: int) -> Table:
     """A row for every task, and the means that count."""
     table = Table(title=f"probe by features and head by training, {base.name}, {threads} threads")
     table.add_column("task")
-    for title in ("probe\ns", "head\ns", "ratio", "probe\naccuracy", "head\naccuracy", "difference"):
+    for title in ("probe\ns", "head\ns", "ratio", "probe\nscore", "head\nscore", "difference"):
         table.add_column(title, justify="right")
     for pair in pairs:
         seconds = (f"{pair.probe_seconds:.1f}", f"{pair.head_seconds:.1f}", f"{_ratio(pair):.1f}")

@@ -17,10 +17,10 @@ import numpy as np
 from coldfusion.scores import Outcome, gain_of
 from coldfusion.seeds import seed_for
 from contributors.config import ProbeConfig
-from contributors.data import load_task
+from contributors.data import Examples, load_task
 from contributors.models import load_body, load_tokenizer
-from contributors.probing import features, fit_probe
-from contributors.scoring import PROBE, predictions_of
+from contributors.probing import features, fit_head
+from contributors.scoring import PROBE, ScoreJob, predictions_on
 from contributors.tasks import Task
 
 FITS = 8
@@ -72,24 +72,15 @@ def fit_probes(base: Path, tasks: Sequence[Task], tell: Callable[[str], None]) -
     for task in tasks:
         train, test = load_task(task.train, task.test)
         known, unseen = (features(body, tokenizer, split, config) for split in (train, test))
-        labels, truth = (np.array(split.rows["label"], np.int64) for split in (train, test))
         found[task.name] = []
         for k in range(FITS):
             seed = seed_for("intervals", task.name, k)
-            chosen = np.random.default_rng(seed).permutation(len(labels))[:SHOTS]
-            probe = fit_probe(known[chosen], labels[chosen], num_labels=train.num_labels, folds=3, seed=seed)
-            made = predictions_of(probe.logits(unseen), truth)
-            found[task.name].append(
-                Outcome(
-                    task=task.name,
-                    held_out=True,
-                    protocol=PROBE,
-                    seed=k,
-                    metric="accuracy",
-                    truth=truth.astype(np.float64),
-                    predicted=made.labels.astype(np.float64),
-                )
-            )
+            chosen = np.random.default_rng(seed).permutation(len(train.rows))[:SHOTS]
+            sample = Examples(train.rows.select(chosen), train.num_labels)
+            probe = fit_head(known[chosen], sample, folds=config.folds, seed=seed)
+            made = predictions_on(test, probe.logits(unseen), train.scale)
+            job = ScoreJob(task=task, protocol=PROBE, seed=k, settings=config)
+            found[task.name].append(made.outcome(job, task.metrics[0]))
         tell(f"{task.name}: {FITS} probes, {np.mean([o.score.score for o in found[task.name]]):.1f} points")
     return found
 

@@ -33,6 +33,15 @@ def sentences(count: int, *, seed: int) -> tuple[list[str], list[str]]:
     return texts, labels
 
 
+def graded(count: int, *, seed: int) -> tuple[list[str], list[float]]:
+    """(texts, how pleasant each is, around 0 to 5)."""
+    texts, labels = sentences(count, seed=seed)
+    noise = np.random.default_rng(seed).normal(0, 0.3, count)
+    return texts, [
+        round((4.5 if y == "good" else 0.5) + e, 2) for y, e in zip(labels, noise.tolist(), strict=True)
+    ]
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from coldfusion.errors import ConfigError
@@ -40,6 +40,13 @@ def test_ranks_that_are_reversed_or_shared() -> None:
     assert scored("spearman", [1, 1, 2], [0, 1, 2]) == pytest.approx(100 * 1.5 / np.sqrt(3))
 
 
+def test_a_correlation_of_values_by_hand_and_none_where_they_are_constant() -> None:
+    # Deviations -1 0 1 and -2 -1 3: (2 + 0 + 3) / sqrt(2 * 14)
+    assert scored("pearson", [1, 2, 3], [0, 1, 5]) == pytest.approx(100 * 5 / np.sqrt(28))
+    assert scored("pearson", [1, 2, 3], [0.1, 0.1, 0.1]) == 0
+    assert scored("pearson", [0.1, 0.1, 0.7], [1, 2, 3], [5, 3, 0]) == 0  # a resample without the third
+
+
 def test_loss_is_the_mean_and_lower_is_better() -> None:
     assert scored("loss", [0, 1], [0.5, 1.5]) == 1.0 and METRICS["loss"].sign == -1
 
@@ -55,11 +62,10 @@ def test_they_are_those_of_scikit_learn(name: str, pairs: list[tuple[int, int]])
 
 @given(LABELS.filter(lambda pairs: all(len(set(side)) > 1 for side in zip(*pairs, strict=True))))
 @settings(max_examples=60, deadline=None)
-def test_spearman_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
-    truth, said = zip(*pairs, strict=True)
-    assert scored("spearman", list(truth), list(said)) == pytest.approx(
-        100 * spearmanr(truth, said).statistic
-    )
+def test_correlations_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    truth, said = (list(map(float, side)) for side in zip(*pairs, strict=True))
+    for name, reference in (("spearman", spearmanr), ("pearson", pearsonr)):
+        assert scored(name, truth, said) == pytest.approx(100 * reference(truth, said).statistic, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -1,11 +1,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from coldfusion.errors import DataError
-from contributors.data import Split, load_examples, load_task
+from contributors.data import Scale, Split, load_examples, load_task
 from tests.tasks import write_csv
 
 ROWS = [("a fine day", "good"), ("a foul day", "bad"), ("fine", "good")]
@@ -40,6 +41,22 @@ def test_pairs_and_numbers_and_words_that_look_like_nothing(tmp_path: Path) -> N
     assert examples.rows["text"][:] == ["NA", "null", ""]
     assert examples.rows["text_pair"][:] == ["12", "7", "None"]
     assert examples.rows["label"][:] == [0, 1, 0]
+
+
+def test_a_column_of_floats_is_numbers_and_one_of_integers_classes(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "train.csv", ["text", "label"], [("a", 4.5), ("b", 0), ("c", 1.5)])
+    test = write_csv(tmp_path / "test.csv", ["text", "label"], [("d", 3), ("e", 7)])
+    one, two = load_task(Split(train), Split(test))
+    assert (one.num_labels, one.labels.tolist(), two.labels.tolist()) == (1, [4.5, 0, 1.5], [3, 7])
+    assert one.scale == Scale(2.0, pytest.approx(np.sqrt((2.5**2 + 2**2 + 0.5**2) / 3)))
+    assert sorted(one.with_shuffled_labels(seed=0).labels) == [0, 1.5, 4.5]
+    classes = load_examples(test)
+    assert (classes.num_labels, classes.labels.tolist(), classes.scale) == (2, [0, 1], None)
+    with pytest.raises(DataError, match="labels are numbers like 4.5, in training classes"):
+        load_task(Split(test), Split(train))
+    words = write_csv(tmp_path / "words.csv", ["text", "label"], [("a", "x"), ("b", "y")])
+    with pytest.raises(DataError, match="label 'x' is no number, as in the training data"):
+        load_task(Split(train), Split(words))
 
 
 def test_other_columns_are_left_behind(tmp_path: Path) -> None:
@@ -104,7 +121,9 @@ BAD: dict[str, tuple[list[str], list[tuple[object, ...]], str]] = {
     "no text column": (["sentence", "label"], [("a", 0)], "no column 'text'"),
     "no rows": (["text", "label"], [], "holds no examples"),
     "one label only": (["text", "label"], [("a", 1), ("b", 1)], "every row has the same label 1"),
-    "numbers for labels": (["text", "label"], [("a", 1.5), ("b", 2.5)], "numbers like 1.5, not classes"),
+    "one number only": (["text", "label"], [("a", 1.5), ("b", 1.5)], "every row has the same label 1.5"),
+    "a blank": (["text", "label"], [("a", 1.5), ("b", ""), ("c", 2.5)], "1 rows have no label"),
+    "no number": (["text", "label"], [("a", 1.5), ("b", "inf")], "1 labels are not finite numbers"),
 }
 
 

@@ -1,19 +1,22 @@
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import r2_score
 
 from coldfusion.errors import ConfigError, DataError
+from coldfusion.seeds import seed_for
 from contributors import finetuning
 from contributors.config import EarlyStopping, ProbeConfig, TrainingConfig
 from contributors.data import Examples, load_examples
 from contributors.encoding import batches_by_length, encode
 from contributors.finetuning import finetune, predict
 from contributors.models import load_body, load_tokenizer
-from contributors.probing import features, fit_probe
-from tests.tasks import sentences, write_csv
+from contributors.probing import features, fit_probe, fit_ridge
+from tests.tasks import graded, sentences, write_csv
 
 QUICK = TrainingConfig(lr=3e-3, epochs=2, batch_size=8, max_length=16, bf16=False)
 
@@ -90,6 +93,41 @@ def test_a_head_that_starts_from_a_probe_knows_the_task_before_the_body_moves(
     features_ = features(load_body(tiny_base), finetuned.tokenizer, examples, ProbeConfig(bf16=False))
     fitted = fit_probe(features_, np.array(examples.rows["label"]), num_labels=2, folds=3, seed=0)
     assert right.mean() == (fitted.predict(features_) == examples.rows["label"]).mean() > 0.8
+
+
+def with_numbers(path: Path, change: Callable[[float], float] = lambda value: value) -> Examples:
+    texts, numbers = graded(64, seed=1)
+    rows = list(zip(texts, map(change, numbers), strict=True))
+    return load_examples(write_csv(path, ["text", "label"], rows))
+
+
+def test_numbers_are_learned_whatever_their_unit(tiny_base: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(QUICK, epochs=10)
+    one = with_numbers(tmp_path / "one.csv")
+    other = with_numbers(tmp_path / "other.csv", lambda value: 1000 * value - 300)
+    finetuned, again = (finetune(tiny_base, examples, config, seed=0) for examples in (one, other))
+    predicted = predict(finetuned, one, config)
+    assert predicted.shape == (64, 1)
+    assert r2_score(one.labels, predicted[:, 0]) > 0.6
+    np.testing.assert_allclose(predict(again, other, config), 1000 * predicted - 300, atol=50)
+    body, same = (model.classifier.body.state_dict() for model in (finetuned, again))
+    assert all(torch.allclose(body[name], same[name], atol=1e-3) for name in body)
+
+
+def test_a_head_that_starts_from_a_probe_of_numbers_predicts_what_it_does(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    examples = with_numbers(tmp_path / "x.csv")
+    never = EarlyStopping(patience=32, every=16, gain=1.1, validation_share=0.25)
+    still = dataclasses.replace(QUICK, lr=1e-9, epochs=1, head_start="probe", early_stopping=never)
+    finetuned = finetune(tiny_base, examples, still, seed=0)  # with looks at a validation split
+    training, _ = examples.split(0.25, seed=seed_for(0, "split"))
+    config = ProbeConfig(bf16=False)
+    found, unseen = (
+        features(load_body(tiny_base), finetuned.tokenizer, e, config) for e in (training, examples)
+    )
+    wanted = fit_ridge(found, training.labels).logits(unseen)
+    np.testing.assert_allclose(predict(finetuned, examples, QUICK), wanted, atol=1e-3)
 
 
 def test_lora_changes_linear_layers_by_its_rank_and_nothing_else(tiny_base: Path, examples: Examples) -> None:

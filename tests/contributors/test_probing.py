@@ -3,14 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 from coldfusion.errors import ConfigError
 from contributors.config import ProbeConfig
 from contributors.data import load_examples
 from contributors.models import load_body, load_tokenizer
-from contributors.probing import STRENGTHS, features, fit_probe
+from contributors.probing import PENALTIES, STRENGTHS, features, fit_probe, fit_ridge
 from tests.tasks import sentences, write_csv
 
 
@@ -47,6 +48,21 @@ def test_a_probe_is_scikit_learns_logistic_regression_on_standardised_features(n
     # One of the strengths that it chooses from gives the same probabilities.
     wanted = [LogisticRegression(C=c, max_iter=1000).fit(x, labels).predict_proba(x) for c in STRENGTHS]
     assert min(np.abs(found - one).max() for one in wanted) < 1e-3
+
+
+def test_a_probe_of_numbers_is_scikit_learns_ridge_on_standardised_features() -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(90, 5)) * [1, 10, 0.1, 3, 1e-9] + [5, 0, 0, -1, 0]).astype(np.float32)
+    values = 100 + x[:, 1] + rng.normal(size=90)
+    fitted = fit_ridge(x, values)
+    assert fitted.logits(x).shape == (90, 1) and fitted.weight[0, 4] == 0
+    # By plain cross-validation, leaving out one at a time.
+    standard, models = StandardScaler().fit_transform(x[:, :4]), [Ridge(90 * p) for p in PENALTIES]
+    errors = [
+        ((cross_val_predict(m, standard, values, cv=LeaveOneOut()) - values) ** 2).mean() for m in models
+    ]
+    wanted = models[int(np.argmin(errors))].fit(standard, values).predict(standard)
+    np.testing.assert_allclose(fitted.logits(x)[:, 0], wanted, rtol=1e-5)
 
 
 def test_a_dead_feature_gets_no_weight() -> None:

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 
 from coldfusion.errors import ConfigError
 from contributors.config import ProbeConfig, TrainingConfig
+from contributors.data import Scale
 from contributors.reporting import unheard
 from contributors.scoring import (
     FEW_SHOT,
@@ -14,11 +16,12 @@ from contributors.scoring import (
     Protocol,
     ScoreJob,
     jobs_of,
+    number_predictions,
     predictions_of,
     score,
 )
 from contributors.tasks import Task, check_task
-from tests.tasks import write_task
+from tests.tasks import graded, write_csv, write_task
 
 TRAINING = TrainingConfig(lr=3e-3, epochs=15, batch_size=8, max_length=16, bf16=False)
 SETTINGS = {
@@ -27,6 +30,10 @@ SETTINGS = {
     FEW_SHOT: TrainingConfig(lr=3e-3, epochs=30, batch_size=8, max_length=16, max_examples=24, bf16=False),
     FINE_TUNE: TRAINING,
 }
+
+
+FITTING = ("spearman", "pearson", "loss")
+"""Metrics of numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +65,31 @@ def test_predictions_by_hand() -> None:
     assert made.labels.tolist() == [1, 0]
     np.testing.assert_allclose(made.values, [0.75, 0.2])  # 0 * 1/4 + 1 * 3/4
     np.testing.assert_allclose(made.losses, [-np.log(0.75), -np.log(0.2)])
+
+
+def test_predictions_of_numbers_by_hand() -> None:
+    made = number_predictions(np.array([1.0, 5.0]), np.array([1.0, 2.0]), Scale(3.0, 2.0))
+    assert made.values.tolist() == [1.0, 5.0] and made.labels.size == 0
+    assert made.losses.tolist() == [0.0, (3 / 2) ** 2 / 2]
+
+
+@pytest.mark.parametrize("protocol", [PROBE, FINE_TUNE])
+def test_a_task_whose_labels_are_numbers_is_scored_by_correlation_and_loss(
+    tiny_base: Path, tmp_path: Path, protocol: str
+) -> None:
+    paths = [
+        write_csv(tmp_path / f"{seed}.csv", ["text", "label"], list(zip(*graded(n, seed=seed), strict=True)))
+        for seed, n in ((1, 100), (2, 40))
+    ]
+    task = check_task("grades", paths[0], paths[1], held_out=True)
+    assert task.metrics == ("spearman",)
+    made = score(tiny_base, job(task, protocol), unheard).predictions
+    scores = {name: made.outcome(job(task, protocol), name).score.score for name in FITTING}
+    assert scores["spearman"] > 40 and scores["pearson"] > 50
+    assert scores["loss"] < 0.4  # 0.5 is what the labels' mean costs
+    assert scores["pearson"] == pytest.approx(100 * pearsonr(made.truth, made.values).statistic, abs=1e-3)
+    with pytest.raises(ConfigError, match="task 'grades': accuracy is of classes, and labels are numbers"):
+        check_task("grades", paths[0], paths[1], held_out=True, metrics=["loss", "accuracy"])
 
 
 def test_a_label_that_can_not_be_is_no_infinity_of_arithmetic() -> None:
