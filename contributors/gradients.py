@@ -14,8 +14,7 @@ import torch
 from datasets import Dataset
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.dtypes import Array
@@ -27,7 +26,7 @@ from contributors.devices import device
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
 from contributors.models import Classifier, load_body, load_tokenizer
 from contributors.pool import Pool
-from contributors.probing import LinearProbe, features, fit_probe
+from contributors.probing import features, fit_head
 from contributors.reporting import Report
 from contributors.scoring import ScoreJob
 
@@ -70,14 +69,16 @@ def gradient(base: Path, job: ScoreJob, report: Report) -> Gradient:
     train, held_back = load_task(job.task.train, job.task.test)
     train = train.sample(settings.max_examples, seed=seed)
     body, tokenizer = load_body(base), load_tokenizer(base)
-    fitted = fit_probe(
-        features(body, tokenizer, train, settings),
-        np.array(train.rows["label"]),
+    fitted = fit_head(features(body, tokenizer, train, settings), train, folds=settings.folds, seed=seed)
+    classifier = Classifier(
+        body,
         num_labels=train.num_labels,
-        folds=settings.folds,
+        pooling=settings.pooling,
+        dropout=0.0,
         seed=seed,
+        scale=train.scale,
     )
-    classifier = _with_head(body, fitted, settings.pooling)
+    classifier.set_head(torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
     rows = encode(held_back, tokenizer, max_length=settings.max_length)
     return gradient_of(classifier, rows, tokenizer, report)
 
@@ -87,13 +88,12 @@ def gradient_of(
 ) -> Gradient:
     """Of the mean loss on tokenised rows with respect to the classifier's body, by its parameters' names."""
     classifier.to(device()).eval()
-    labels, seen = np.array(rows["labels"]), 0
+    labels, seen = torch.tensor(rows["labels"]), 0
     for positions, batch in batches_by_length(rows, tokenizer, tokens=BATCH_TOKENS):
+        batch["labels"] = labels[positions]
         inputs = {name: tensor.to(device()) for name, tensor in batch.items()}
-        logits = classifier(**inputs)["logits"]
-        wanted = torch.from_numpy(labels[positions]).to(logits.device)
-        loss: Tensor = nn.functional.cross_entropy(logits, wanted, reduction="sum") / len(labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = classifier(**inputs)["loss"] * (len(positions) / len(labels))
+        loss.backward()
         seen += len(positions)
         report(seen, len(labels))
     return {
@@ -101,11 +101,3 @@ def gradient_of(
         for name, parameter in classifier.body.named_parameters()
         if parameter.grad is not None
     }
-
-
-def _with_head(body: PreTrainedModel, fitted: LinearProbe, pooling: str) -> Classifier:
-    classifier = Classifier(body, num_labels=len(fitted.bias), pooling=pooling, dropout=0.0, seed=0)
-    with torch.no_grad():
-        classifier.head.weight.copy_(torch.from_numpy(fitted.weight))
-        classifier.head.bias.copy_(torch.from_numpy(fitted.bias))
-    return classifier
