@@ -45,6 +45,7 @@ from coldfusion.federation import (
     write_texts,
 )
 from coldfusion.gating import Promotion, promote
+from coldfusion.heldout import publish_held_out
 from coldfusion.hub import Hub, Proposal, materialise
 from coldfusion.recording import gated, record_of
 from coldfusion.records import (
@@ -80,15 +81,19 @@ class Coordinator:
     evaluate: Evaluate  # on test splits, of what is published and of nothing else
     judge: Evaluate | None = None  # on validation splits, as often as the gate asks; None: there is no gate
     assessor: Assessor | None = None  # finds out what contributions are worth; None: nobody does
+    held_out: Path | None = None  # a file of hashes of the held-out texts, to be published; see `heldout`
     on_step: Callable[[str], None] = lambda step: None
     on_trouble: Callable[[str], None] = lambda text: None  # told what went wrong and did not stop the round
 
     def finish(self) -> State:
-        """Tag and settle what was published last, if whoever published it was interrupted. The state now."""
+        """Tag and settle what was published last, if whoever published it was interrupted. The state now.
+
+        Then what is held out, if that changed: contributors look at it before they begin.
+        """
         state = read_state(self.hub)
         self.hub.tag(tag_name(state.record.round_index), at=state.base)
         settle(self.hub, state, on_trouble=self.on_trouble)
-        return state
+        return state if self.held_out is None else publish_held_out(self.hub, state, self.held_out)
 
     def run_round(
         self, absent: Sequence[Verdict] = (), *, quorum: int | None = None, state: State | None = None

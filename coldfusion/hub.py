@@ -96,13 +96,15 @@ class Hub(Protocol):
 
 
 def materialise(hub: Hub, at: Revision, into: Path, *, copy: bool = False) -> Path:
-    """Lay out the files of a revision, without the history of the rounds, as a checkpoint directory.
+    """Lay out the files of a revision as a checkpoint directory.
+
+    Without the history of the rounds, and what is there for contributors to check their data against.
 
     Without `copy`, files are hard links where the file system allows: treat the directory as read-only.
     """
     with writing(into):
         for info in hub.paths(at=at):
-            if not info.path.startswith(("rounds/", "contributions/")):
+            if not info.path.startswith(("rounds/", "contributions/", "heldout/")):
                 target = into / info.path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _lay(hub.fetch(info.path, at=at), target, copy=copy)

@@ -110,6 +110,7 @@ class CoordinateConfig:
     """How a coordinator runs a federation."""
 
     tasks: str | None = None  # held-out tasks that bases are scored on: a folder or a suite; None: not scored
+    publish_hashes: bool = True  # of their texts, for contributors to check theirs; false: of secret texts
     probe: ProbeConfig = field(default_factory=ProbeConfig)  # a suite's file has its own
     pool: PoolConfig = field(default_factory=PoolConfig)
     workdir: str | None = None  # room for scratch and scores; None: in the user's state folder

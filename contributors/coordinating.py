@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,16 +13,18 @@ from pathlib import Path
 from coldfusion.attribution import Assessor
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import RoundError, StaleParent, writing
+from coldfusion.errors import ManifestError, RoundError, StaleParent, writing
 from coldfusion.federation import Evaluate, tag_name
+from coldfusion.heldout import HELD_OUT, fetch_held_out, write_held_out
 from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig
 from contributors.evaluation import Evaluator, assessing, judging, others
+from contributors.hygiene import hold_out
 from contributors.pool import open_pool
 from contributors.scoring import PROBE, Protocol, jobs_of
-from contributors.suites import read_suite
+from contributors.suites import Suite, read_suite
 from hub_sync.address import Remote, open_hub
 from hub_sync.pacing import Pacer
 from hub_sync.rooms import alone_in, short_digest, state_folder
@@ -45,13 +48,17 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
     hub = open_hub(repo, author="coordinator", remote=remote)
     _allow_open_files()
     taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
-    with alone_in(room, taken), _evaluation(hub, config, room) as (evaluate, judge, assessor):
+    suite = None if config.tasks is None else read_suite(Path(config.tasks))
+    with alone_in(room, taken), _evaluation(hub, suite, config, room) as (evaluate, judge, assessor):
         coordinator = Coordinator(
             hub=hub,
             workdir=room / "work",
             evaluate=evaluate,
             judge=judge,
             assessor=assessor,
+            held_out=_held_out(hub, suite, room, say)
+            if suite is not None and config.publish_hashes
+            else None,
             on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
             on_trouble=say,
         )
@@ -65,6 +72,19 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
                 )  # or every delta there ever was would fill the disk
         except StaleParent as exc:
             raise RoundError(f"{exc}: it coordinates this federation; this coordinator stops") from exc
+
+
+def _held_out(hub: Hub, suite: Suite, room: Path, say: Callable[[str], None]) -> Path:
+    """A file of hashes of the suite's texts. The salt stays as it is: the same suite gives the same bytes."""
+    try:
+        published = fetch_held_out(hub, at=hub.head())
+    except ManifestError as exc:
+        say(f"{exc}; it is made anew")
+        published = None
+    made = hold_out(suite.tasks, published.salt if published else secrets.token_bytes(16))
+    tasks, texts = len(made.terms.tasks), made.terms.num_texts
+    say(f"held-out tasks: {tasks}, texts: {texts:,}; contributors check theirs against {HELD_OUT}")
+    return write_held_out(made, room / HELD_OUT)
 
 
 def _room(repo: str, config: CoordinateConfig) -> Path:
@@ -82,18 +102,17 @@ def _allow_open_files() -> None:
 
 @contextmanager
 def _evaluation(
-    hub: Hub, config: CoordinateConfig, room: Path
+    hub: Hub, suite: Suite | None, config: CoordinateConfig, room: Path
 ) -> Iterator[tuple[Evaluate, Evaluate | None, Assessor | None]]:
     """(how bases are scored, how candidates are judged, what finds out the worth of contributions).
 
     On a suite of held-out tasks; not without.
     """
-    if config.tasks is None:
+    if suite is None or config.tasks is None:
         yield lambda base, before: Evaluation(), None, None
         return
-    folder, pretrained = Path(config.tasks), room / "pretrained"
-    suite, probe = read_suite(folder), Protocol(PROBE, tuple(config.probe.seeds), config.probe)
-    scored = [probe] if folder.is_dir() else suite.protocols  # a suite's file says how itself
+    pretrained, probe = room / "pretrained", Protocol(PROBE, tuple(config.probe.seeds), config.probe)
+    scored = [probe] if Path(config.tasks).is_dir() else suite.protocols  # a suite's file says how itself
     judged = next((protocol for protocol in scored if protocol.name == PROBE), probe)
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)

@@ -83,10 +83,15 @@ class Examples:
         return Scale(float(labels.mean()), float(labels.std()) or 1.0)
 
     @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """Of each example: its text, or its two texts."""
+        names = [name for name in ("text", "text_pair") if name in self.rows.column_names]
+        return list(zip(*(self.rows[name] for name in names), strict=True))
+
+    @property
     def characters(self) -> int:
         """In all texts together."""
-        texts = [name for name in ("text", "text_pair") if name in self.rows.column_names]
-        return sum(len(text) for name in texts for text in self.rows[name])
+        return sum(len(text) for example in self.texts for text in example)
 
     @property
     def digest(self) -> str:
@@ -206,10 +211,16 @@ def _with_numbers(rows: Dataset, source: str) -> Dataset:
     return rows
 
 
+def is_on_hub(source: str) -> bool:
+    """Whether this names a data set on the Hub, not a file or folder of this machine."""
+    path = Path(source)
+    return path.suffix.lower() not in _READERS and not path.exists()
+
+
 def _read(source: str, split: str) -> Dataset:
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix not in _READERS and not path.exists():
+    if is_on_hub(source):
         return _read_from_hub(source, split)
     if not path.exists():
         raise DataError(f"{source}: no such file")
