@@ -28,4 +28,5 @@ def describe_parcel(parcel: Parcel, *, address: str, account: str) -> str:
     lines.append(f"The pull request is titled {title!r} and says {message!r}. The manifest, in full:")
     lines.append(manifest.read_text(encoding="utf-8").strip())
     lines.append("Nothing else: no text, no label, no head.")
+    lines.append(parcel.checked)
     return "\n".join(lines)

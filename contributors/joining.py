@@ -18,14 +18,16 @@ from coldfusion.admission import check_account
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.errors import ConfigError, ContributionError, HubUnavailable
 from coldfusion.federation import State, read_state
+from coldfusion.heldout import HELD_OUT, fetch_held_out
 from coldfusion.hub import Hub, Proposal, materialise
 from coldfusion.records import DELTA, Revision, is_contributor_name, is_name_of
 from coldfusion.seeds import seed_for
 from coldfusion.selfcheck import reasons_against
 from contributors.config import JoinConfig
 from contributors.consent import Consent, describe_parcel
-from contributors.data import load_examples
+from contributors.data import Examples, load_examples
 from contributors.devices import limit_threads
+from contributors.hygiene import refuse_name, sift
 from contributors.node import Turn, prepare, submit, submitted
 from contributors.reporting import Milestones, Report
 from hub_sync.address import Remote, open_hub, proposal_address
@@ -83,13 +85,14 @@ class Joiner:
     def contribute(self) -> Proposal | None:
         """Contribute to the open round; None where it is done already, or its owner said no.
 
-        Raises ContributionError where the federation would refuse it: nothing leaves then.
+        Raises ContributionError where the federation would refuse it, DataError where the data cannot be
+        used or is of a held-out task: nothing leaves then.
         """
         state = read_state(self.hub)
         if self.contributor in submitted(self.hub, state.open_round):
             self.say(f"{self.contributor} contributes to round {state.open_round} already")
             return None
-        origin = self._origin()
+        origin = self._origin(state)
         parcel = self.outbox.parcel(base=state.base, origin=origin) or self._make(state, origin)
         proposal = self._submit(parcel) if self._is_agreed(parcel) else None
         if self.fetched is not None:
@@ -111,18 +114,22 @@ class Joiner:
                 self.say(f"{exc}; trying again in {nap:.0f} s")
             self.sleep(nap)
 
-    def _origin(self) -> str:
-        """Names what a contribution is made from: a file that was changed is other data."""
+    def _origin(self, state: State) -> str:
+        """Names what a contribution is made from: a file that was changed is other data.
+
+        What is held out now may not have been when it was made.
+        """
         path = Path(self.data)
         stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
-        return short_digest(self.data, stamp, asdict(self.config.training), self.config.seed)
+        held_out = [info.digest for info in self.hub.paths(HELD_OUT, at=state.head)]
+        return short_digest(self.data, stamp, asdict(self.config.training), self.config.seed, held_out)
 
     def _make(self, state: State, origin: str) -> Parcel:
         """Fine-tune from the newest base and leave the contribution in the outbox, checked."""
         # What can be known before hours of work is.
         if reasons := check_account(self.contributor, self.hub.author, state.policy):
             raise ContributionError(_refused(reasons))
-        examples = load_examples(self.data)
+        examples, checked = self._read(state)
         self.say(f"round {state.open_round}: fetching base {state.base[:12]}")
         with tempfile.TemporaryDirectory(prefix="coldfusion-") as scratch:
             base = materialise(self.hub, state.base, Path(scratch) / "base")
@@ -138,7 +145,19 @@ class Joiner:
                 )
             if reasons:
                 raise ContributionError(_refused(reasons))
-            return self.outbox.put(Path(scratch), made.manifest, origin=origin)
+            return self.outbox.put(Path(scratch), made.manifest, origin=origin, checked=checked)
+
+    def _read(self, state: State) -> tuple[Examples, str]:
+        """(the data without what is held out, what it was checked against and what was found)."""
+        # As main says now: the file may be younger than the base.
+        held_out = fetch_held_out(self.hub, at=state.head)
+        if held_out is None:
+            return load_examples(self.data), "The federation names no held-out tasks to check against."
+        refuse_name(self.data, held_out)
+        sifted = sift(self.data, load_examples(self.data), held_out)
+        self.say(sifted.line)
+        tasks = f"the federation's held-out tasks ({len(held_out.terms.tasks)})"
+        return sifted.examples, f"Checked against {tasks}: {sifted.line}. What was found stays here."
 
     def _turn(self, state: State) -> Turn:
         return Turn(

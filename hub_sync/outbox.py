@@ -2,7 +2,7 @@
 
 One folder per contribution. Its manifest is written last, so that one that is there is whole; the file
 `agreed` says that its owner saw what would leave and said yes, `origin` what it was made from: a command
-with other data must not submit it.
+with other data must not submit it; `checked` what its data was checked against. None of these leaves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coldfusion.jsonrecords import from_json
 from coldfusion.records import DELTA, MANIFEST, Manifest, Revision
 from hub_sync.rooms import short_digest
 
-ORIGIN, AGREED = "origin", "agreed"
+ORIGIN, AGREED, CHECKED = "origin", "agreed", "checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Parcel:
         """Path on the Hub -> file here: all that would leave."""
         here = (self.folder / DELTA, self.folder / MANIFEST)
         return dict(zip(contribution_paths(self.manifest.contributor), here, strict=True))
+
+    @property
+    def checked(self) -> str:
+        """What its data was checked against before it was made, and what was found."""
+        return (self.folder / CHECKED).read_text(encoding="utf-8")
 
     @property
     def is_agreed(self) -> bool:
@@ -51,10 +56,10 @@ class Outbox:
     def __init__(self, root: Path, *, address: str, contributor: str) -> None:
         self.folder = root / short_digest(address, contributor)
 
-    def put(self, source: Path, manifest: Manifest, *, origin: str) -> Parcel:
+    def put(self, source: Path, manifest: Manifest, *, origin: str, checked: str = "") -> Parcel:
         """Move delta and manifest of a finished contribution in here. One is kept: the newest.
 
-        origin: names what it was made from (data and settings); stays on this machine.
+        origin: names what it was made from (data and settings). checked: see `Parcel`. Both stay here.
         """
         with writing(self.folder), ExitStack() as undo:
             self.clear()
@@ -62,6 +67,7 @@ class Outbox:
             self.folder.mkdir(parents=True)
             shutil.move(source / DELTA, self.folder / DELTA)
             (self.folder / ORIGIN).write_text(origin, encoding="utf-8")
+            (self.folder / CHECKED).write_text(checked, encoding="utf-8")
             shutil.copyfile(source / MANIFEST, self.folder / f"{MANIFEST}.partial")
             (self.folder / f"{MANIFEST}.partial").replace(self.folder / MANIFEST)
             undo.pop_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,25 @@ def test_held_out_tasks_score_every_base(command: Command, store: str, data: str
     )
     code, out, _ = command("coordinate", store, *settings)
     assert code == 0 and "held-out probe gain" in out
+    assert "held-out tasks: 1, texts: 60; contributors check theirs" in out
     assert "probe, held-out" in command("status", store)[1]
+
+
+def test_a_held_out_task_is_not_contributed_to(command: Command, store: str, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "tasks" / "pears", seed=9)
+    settings = (f"tasks={task.parent}", "pool.backend=serial", f"workdir={tmp_path}/w")
+    assert command("coordinate", store, *settings, "publish_hashes=false")[0] == 0
+    hub = LocalHub(Path(store))
+    assert hub.head() == hub.resolve("round-0000")
+    for _ in range(2):  # the second time there is nothing to say
+        assert command("coordinate", store, *settings)[0] == 0
+    assert hub.head() != hub.resolve("round-0000") == read_state(hub).base
+    code, _, err = join(command, store, f"{task}/train.csv", "alice", "--yes")
+    assert code == 2 and "this federation holds out a task of that name" in err and err.count("\n") == 1
+    copy = shutil.copy(task / "test.csv", tmp_path / "apples.csv")
+    code, _, err = join(command, store, copy, "alice", "--yes")
+    assert code == 2 and "20 of 20 texts are held-out texts or nearly so" in err and err.count("\n") == 1
+    assert hub.proposals() == []
 
 
 def test_a_suite_says_how_bases_are_scored_and_the_gate_what_it_saw(

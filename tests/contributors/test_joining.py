@@ -8,13 +8,15 @@ from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import ConfigError, ContributionError, DataError, HubUnavailable
 from coldfusion.federation import found, read_state
+from coldfusion.heldout import HeldOut, Terms, publish_held_out, write_held_out
 from coldfusion.records import Evaluation
 from contributors.config import JoinConfig, TrainingConfig
 from contributors.joining import Joiner, name_for
+from contributors.likeness import likeness
 from contributors.reporting import Milestones, unheard
 from hub_sync.local import LocalHub
 from hub_sync.outbox import Outbox
-from tests.tasks import write_task
+from tests.tasks import write_csv, write_task
 
 QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=False)
 
@@ -131,6 +133,67 @@ def test_what_can_be_known_before_the_base_is_fetched_is(
     wrongly = {"account": {"contributor": "bob"}, "data": {"data": "gone.csv"}}[wrong]
     with pytest.raises((ContributionError, DataError)):
         replace(joiner, **wrongly).contribute()  # type: ignore[arg-type]
+
+
+def hold_out(hub: LocalHub, room: Path, *texts: str) -> None:
+    """Publish these texts as held-out ones."""
+    hashes = likeness([(text,) for text in texts], bytes(16)).thinned(1)
+    terms = Terms(tasks=("pears",), sources=(), num_texts=len(texts), thin=1, salt="00" * 16)
+    publish_held_out(hub, read_state(hub), write_held_out(HeldOut(terms, *hashes), room / "held-out"))
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[str]:
+    """Forty texts of nine words."""
+    return [" ".join(f"w{i}x{j}" for j in range(9)) for i in range(40)]
+
+
+@pytest.fixture
+def owner(joiner: Joiner, rows: list[str], tmp_path: Path) -> Joiner:
+    """alice, with these texts."""
+    labelled = [(text, i % 2) for i, text in enumerate(rows)]
+    return replace(joiner, data=write_csv(tmp_path / "mine.csv", ["text", "label"], labelled))
+
+
+def test_held_out_texts_are_left_out_and_only_their_owner_is_told(
+    owner: Joiner, rows: list[str], hub: LocalHub, tmp_path: Path
+) -> None:
+    hold_out(hub, tmp_path, f"Really: {rows[3].upper()}!", rows[5])
+    said: list[str] = []
+    shown: list[str] = []
+    owner = replace(owner, say=said.append, consent=lambda text: shown.append(text) or True)  # type: ignore[func-returns-value]
+    proposal = owner.contribute()
+    assert proposal is not None
+    found = "2 of 40 texts are held-out texts or nearly so: left out"
+    assert said[0] == found and f"the federation's held-out tasks (1): {found}. What was found" in shown[0]
+    manifest = hub.fetch("contributions/alice/manifest.json", at=proposal.revision).read_text()
+    assert '"num_examples": 38' in manifest and "held" not in manifest
+    assert len(hub.paths("contributions/", at=proposal.revision)) == 2
+
+
+def test_what_is_held_out_is_refused_before_the_base_is_fetched(
+    owner: Joiner, rows: list[str], hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contributors.joining.materialise", None)
+    hold_out(hub, tmp_path, *rows[:5])
+    with pytest.raises(DataError, match="mine.csv: 5 of 40 texts are held-out texts"):
+        owner.contribute()
+    with pytest.raises(DataError, match="pears.csv: this federation holds out a task of that name"):
+        replace(owner, data="pears.csv").contribute()
+
+
+def test_what_was_made_before_its_texts_were_held_out_is_made_anew(
+    owner: Joiner, rows: list[str], hub: LocalHub, tmp_path: Path
+) -> None:
+    def interrupted(text: str) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(owner, consent=interrupted).contribute()
+    hold_out(hub, tmp_path, rows[5])
+    shown: list[str] = []
+    replace(owner, consent=lambda text: shown.append(text) or False).contribute()  # type: ignore[func-returns-value]
+    assert "1 of 40 texts are held-out" in shown[0] and '"num_examples": 39' in shown[0]
 
 
 def test_a_base_goes_on_when_people_mend_the_card(joiner: Joiner, hub: LocalHub, tmp_path: Path) -> None:
