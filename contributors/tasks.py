@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from coldfusion.errors import ConfigError
+from coldfusion.heldout import Hashes
 from coldfusion.metrics import METRICS, metric_named
 from contributors.data import Examples, Split, load_task
+from contributors.likeness import among, distinct, whole_hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,12 @@ class Task:
     digest: str  # of the texts and labels of both splits
     characters: int  # in the training texts: about how much work the task is
     metrics: tuple[str, ...] = ("accuracy",)
+    train_texts: Hashes = field(repr=False, compare=False)  # hashes of the training split's texts, one each
+    all_texts: Hashes = field(repr=False, compare=False)  # of those of both splits, sorted
+
+    def shared_with(self, other: Task) -> int:
+        """How many of this task's training texts are texts of another."""
+        return int(among(self.train_texts, other.all_texts).sum())
 
 
 def validation_of(task: Task) -> Task:
@@ -54,6 +64,7 @@ def check_task(
         _refuse_metrics_of_classes(name, metrics, splits[0])
         metrics = metrics or ("spearman",)
     digest = hashlib.sha256("".join(split.digest for split in splits).encode()).hexdigest()
+    texts = [whole_hashes(split.texts, b"") for split in splits]
     return Task(
         name=name,
         train=train,
@@ -62,6 +73,8 @@ def check_task(
         digest=digest,
         characters=splits[0].characters,
         metrics=tuple(metrics) or ("accuracy",),
+        train_texts=texts[0],
+        all_texts=distinct(np.concatenate(texts)),
     )
 
 

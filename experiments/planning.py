@@ -78,9 +78,13 @@ def _check_names(
 
 
 def _refuse_same_data(tasks: Iterable[Task]) -> None:
-    """A held-out task under another name is still that task."""
+    """A held-out task under another name is still that task, and so is a half of it or its test split."""
     tasks = list(tasks)
-    held_out = {task.digest: task.name for task in tasks if task.held_out}
-    for task in tasks:
-        if not task.held_out and task.digest in held_out:
-            raise ConfigError(f"contributed task {task.name!r} is held-out {held_out[task.digest]!r} again")
+    for task in (task for task in tasks if not task.held_out):
+        for other in (other for other in tasks if other.held_out):
+            shared, total = task.shared_with(other), len(task.train_texts)
+            if 2 * shared >= total:
+                raise ConfigError(
+                    f"contributed task {task.name!r} is held-out {other.name!r} again: "
+                    f"{shared} of its {total} texts are there; take it out of one list"
+                )

@@ -69,6 +69,15 @@ def test_a_held_out_task_under_another_name_is_refused(config: SimulationConfig)
         make_plan(config)
 
 
+def test_the_test_split_of_a_held_out_task_is_not_contributed_either(config: SimulationConfig) -> None:
+    folder = Path(config.tasks)
+    rows = (folder / "date" / "test.csv").read_text().upper()  # as if from elsewhere
+    (folder / "apple" / "train.csv").write_text(rows.replace("TEXT,LABEL", "text,label").replace("GOOD", "1"))
+    (folder / "apple" / "test.csv").write_text("text,label\na,1\nb,BAD\n")
+    with pytest.raises(ConfigError, match="'apple' is held-out 'date' again: 20 of its 20 texts are there"):
+        make_plan(config)
+
+
 def test_bad_data_is_found_before_the_run(config: SimulationConfig) -> None:
     path = write_csv(Path(config.tasks) / "apple" / "train.csv", ["text", "label"], [("a", 1), ("b", 1)])
     with pytest.raises(DataError, match=f"{path}: every row has the same label"):
