@@ -1,51 +1,13 @@
-"""The model card of a round: README.md beside the checkpoint, for whoever finds the base on the Hub."""
+"""How rules, gains and candidates are said, in cards, reports and terminals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from coldfusion.records import Evaluation, Fusing, Gain, Option, RoundRecord, TaskGain, Trial, Worth
+from coldfusion.records import Fusing, Gain, Option, TaskGain, Trial, Worth
 
 MOST_ROWS = 40
 """Tasks that a comment lists."""
-
-_CARD = """\
----
-library_name: transformers
-tags:
-- coldfusion
-- federated-learning
-- model-merging
----
-
-# Base of round {index}
-
-{lineage}
-
-```python
-from transformers import AutoModel, AutoTokenizer
-
-model = AutoModel.from_pretrained("<this repo>", revision="round-{index:04d}")
-tokenizer = AutoTokenizer.from_pretrained("<this repo>", revision="round-{index:04d}")
-```
-
-{scores}
-
-What went into every round and the digest of what came out is in `rounds/`, the policy in `federation.yaml`.
-"""
-
-
-def model_card(record: RoundRecord) -> str:
-    """README.md for the base that `record` published."""
-    if record.fusing is None:
-        lineage = "The pretrained model that this federation starts from."
-    else:
-        lineage = (
-            f"{record.num_accepted} of {len(record.entries)} contributions were fused "
-            f"({describe_fusing(record.fusing)}) into the base of revision `{record.parent}`. "
-            "No data was shared: only weight deltas travelled (ColD Fusion, Don-Yehiya et al., ACL 2023)."
-        )
-    return _CARD.format(index=record.round_index, lineage=lineage, scores=_table(record.evaluation))
 
 
 def describe_fusing(fusing: Fusing) -> str:
@@ -62,25 +24,6 @@ def describe_fusing(fusing: Fusing) -> str:
 def _with_options(name: str, options: Mapping[str, Option]) -> str:
     values = (f"{key} {f'{v:g}' if isinstance(v, float) else v}" for key, v in options.items())
     return f"{name} ({', '.join(values)})" if options else name
-
-
-def _table(evaluation: Evaluation) -> str:
-    groups = sorted({(s.protocol, s.held_out) for s in evaluation.scores}, key=lambda g: (g[0], not g[1]))
-    if not groups:
-        return "This base was not evaluated."
-    rows = [
-        "| score | tasks | mean | gain on the base before | gain on the pretrained model | worse than it |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for protocol, held_out in groups:
-        kind = "held-out" if held_out else "contributed"
-        gain = evaluation.gain(protocol, held_out=held_out)
-        previous = describe(evaluation.gain(protocol, held_out=held_out, against="previous"))
-        mean = evaluation.mean_score(protocol, held_out=held_out)
-        rows.append(
-            f"| {protocol} | {kind} | {mean:.2f} | {previous} | {describe(gain)} | {describe_worse(gain)} |"
-        )
-    return "\n".join(rows)
 
 
 def describe_trial(trial: Trial) -> str:

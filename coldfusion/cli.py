@@ -96,6 +96,9 @@ def init(
     repo: Repo,
     base: Annotated[str, typer.Option(help="Model that the federation starts from: a directory or a name.")],
     overrides: Overrides = None,
+    base_name: Annotated[
+        str | None, typer.Option(help="What the Hub calls that model, where --base is a directory: org/name.")
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
 ) -> None:
     """Make a federation: publish round 0 and its policy.
@@ -109,7 +112,7 @@ def init(
 
     policy = load(Policy, None, overrides or [])
     hub = open_hub(repo, create=True, remote=Remote(private=private))
-    head = found_federation(hub, base, policy)
+    head = found_federation(hub, base, policy, name=base_name)
     print(f"{hub.address}: round 0 is published at {head}")
     print(f"policy: {POLICY} there; every knob has its comment")
 

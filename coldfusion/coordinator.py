@@ -23,6 +23,7 @@ from coldfusion.admission import (
 )
 from coldfusion.attribution import Assessor, attribute
 from coldfusion.candidates import Candidates, source_of
+from coldfusion.cardtext import Card, plain_card
 from coldfusion.checkpoint import Checkpoint, weight_files
 from coldfusion.config import Policy
 from coldfusion.errors import (
@@ -39,10 +40,11 @@ from coldfusion.federation import (
     Evaluate,
     State,
     outer_path,
+    read_records,
     read_state,
-    round_texts,
+    round_files,
     tag_name,
-    write_texts,
+    write_files,
 )
 from coldfusion.gating import Promotion, promote
 from coldfusion.heldout import publish_held_out
@@ -82,6 +84,7 @@ class Coordinator:
     judge: Evaluate | None = None  # on validation splits, as often as the gate asks; None: there is no gate
     assessor: Assessor | None = None  # finds out what contributions are worth; None: nobody does
     held_out: Path | None = None  # a file of hashes of the held-out texts, to be published; see `heldout`
+    card: Card = plain_card  # what is published of every round for people
     on_step: Callable[[str], None] = lambda step: None
     on_trouble: Callable[[str], None] = lambda text: None  # told what went wrong and did not stop the round
 
@@ -154,7 +157,8 @@ class Coordinator:
         """One commit of everything that a round publishes; the outer state of the round before goes."""
         old = outer_path(state.record.round_index)
         had = old in state.record.output and self.hub.paths(old, at=state.head)
-        texts = write_texts(self.workdir / "texts", round_texts(record))
+        records = [*read_records(self.hub, at=state.head), record]
+        texts = write_files(self.workdir / "texts", round_files(records, self.card))
         return self.hub.commit(
             {**files, **texts},
             message=f"round {record.round_index}: {record.num_accepted} contributions fused",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldfusion.cards import model_card
+from coldfusion.cardtext import Card, is_model_name, plain_card
 from coldfusion.checkpoint import weight_files
 from coldfusion.config import Policy, dump, parse
 from coldfusion.errors import ConfigError, NotOnHub, RoundError, writing
@@ -20,6 +20,21 @@ POLICY = "federation.yaml"
 
 Evaluate = Callable[[Path, Path | None], Evaluation]
 """(a checkpoint directory, that of the base before it if there is one) -> its scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a federation starts from: a checkpoint, and the name of that model on the Hub, if it has one.
+
+    Raises ConfigError where the name cannot be one.
+    """
+
+    directory: Path
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not is_model_name(self.name):
+            raise ConfigError(f"{self.name!r} is not the name of a model on the Hub; that is org/name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +113,9 @@ def parse_policy(text: str) -> Policy:
     return parse(Policy, text, source=POLICY)
 
 
-def read_records(hub: Hub) -> list[RoundRecord]:
-    """The records of all rounds, from the first."""
-    head = hub.head()
+def read_records(hub: Hub, *, at: Revision | None = None) -> list[RoundRecord]:
+    """The records of all rounds, from the first, as they stand now or at a revision."""
+    head = hub.head() if at is None else at
     return [_read_record(hub, path, head) for path in _record_paths(hub, head)]
 
 
@@ -117,46 +132,53 @@ def _read_record(hub: Hub, path: str, head: Revision) -> RoundRecord:
     return from_json(RoundRecord, hub.fetch(path, at=head).read_bytes(), source=path)
 
 
-def found(hub: Hub, base: Path, policy: Policy, *, evaluate: Evaluate, workdir: Path) -> Revision:
-    """Publish round-0000: the files of the directory `base`, the policy, the model card, the first record.
+def found(
+    hub: Hub, start: Start, policy: Policy, *, evaluate: Evaluate, workdir: Path, card: Card = plain_card
+) -> Revision:
+    """Publish round-0000: the files of what it starts from, the policy, the model card, the first record.
 
     A federation that exists already is left as it is; it gets its tag if its founder was interrupted.
     """
     try:
         head = hub.resolve(tag_name(0))
     except NotOnHub:
-        head = _first_commit(hub, base, policy, evaluate, workdir)
+        try:
+            head = read_state(hub).base
+        except NotOnHub:
+            record = _first_record(start, evaluate(start.directory, None))
+            texts = {**round_files([record], card), POLICY: dump(policy.spelt_out()).encode()}
+            files = _files_of(start.directory) | write_files(workdir, texts)
+            head = hub.commit(files, message="round 0: the pretrained model", parent=None)
         hub.tag(tag_name(0), at=head)
     return head
 
 
-def _first_commit(hub: Hub, base: Path, policy: Policy, evaluate: Evaluate, workdir: Path) -> Revision:
-    try:
-        return read_state(hub).base
-    except NotOnHub:
-        files = {p.relative_to(base).as_posix(): p for p in sorted(base.rglob("*")) if p.is_file()}
-        record = RoundRecord(
-            round_index=0,
-            parent=None,
-            fusing=None,
-            output={name: sha256_of(base / name) for name in weight_files(base)},
-            evaluation=evaluate(base, None),
-        )
-        files |= write_texts(workdir, {**round_texts(record), POLICY: dump(policy.spelt_out())})
-        return hub.commit(files, message="round 0: the pretrained model", parent=None)
+def _first_record(start: Start, evaluation: Evaluation) -> RoundRecord:
+    return RoundRecord(
+        round_index=0,
+        parent=None,
+        fusing=None,
+        output={name: sha256_of(start.directory / name) for name in weight_files(start.directory)},
+        evaluation=evaluation,
+        pretrained=start.name,
+    )
 
 
-def round_texts(record: RoundRecord) -> dict[str, str]:
-    """The small files that a round publishes beside its weights."""
-    return {record_path(record.round_index): to_json(record).decode(), "README.md": model_card(record)}
+def _files_of(directory: Path) -> dict[str, Path]:
+    return {p.relative_to(directory).as_posix(): p for p in sorted(directory.rglob("*")) if p.is_file()}
 
 
-def write_texts(workdir: Path, texts: dict[str, str]) -> dict[str, Path]:
-    """Write the texts below `workdir`; path on the Hub -> local file."""
+def round_files(records: Sequence[RoundRecord], card: Card) -> dict[str, bytes]:
+    """The small files that the newest of these rounds publishes beside its weights; path -> contents."""
+    return {**card(records), record_path(records[-1].round_index): to_json(records[-1])}
+
+
+def write_files(workdir: Path, contents: Mapping[str, bytes]) -> dict[str, Path]:
+    """Write the contents below `workdir`; path on the Hub -> local file."""
     files = {}
-    for name, text in texts.items():
+    for name, data in contents.items():
         files[name] = workdir / name
         with writing(files[name]):
             files[name].parent.mkdir(parents=True, exist_ok=True)
-            files[name].write_text(text, encoding="utf-8")
+            files[name].write_bytes(data)
     return files

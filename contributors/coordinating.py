@@ -26,6 +26,7 @@ from contributors.pool import open_pool
 from contributors.scoring import PROBE, Protocol, jobs_of
 from contributors.suites import Suite, read_suite
 from hub_sync.address import Remote, open_hub
+from hub_sync.modelcards import card_for
 from hub_sync.pacing import Pacer
 from hub_sync.rooms import alone_in, short_digest, state_folder
 
@@ -59,6 +60,7 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
             held_out=_held_out(hub, suite, room, say)
             if suite is not None and config.publish_hashes
             else None,
+            card=card_for(hub),
             on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
             on_trouble=say,
         )

@@ -22,7 +22,7 @@ from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
 from coldfusion.credits import correlation
 from coldfusion.errors import RoundError
-from coldfusion.federation import found, read_state
+from coldfusion.federation import Start, found, read_state
 from coldfusion.hub import materialise
 from coldfusion.records import Evaluation, Worth
 from coldfusion.seeds import seed_for
@@ -96,7 +96,7 @@ def _federation(base: Path, tasks: Sequence[Task], seed: int, pool: Pool, room: 
     hub = LocalHub(room / "store")
     prepare_base(str(base), room / "base")
     policy = Policy(gate=False, leave_one_out=2 + OTHERS)
-    found(hub, room / "base", policy, evaluate=lambda *_: Evaluation(), workdir=room / "founding")
+    found(hub, Start(room / "base"), policy, evaluate=lambda *_: Evaluation(), workdir=room / "founding")
     data = _data(twins, rest[:OTHERS], seed, room)
     state = read_state(hub)
     turns = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
+from coldfusion.cardtext import is_model_name
 from coldfusion.config import Policy
 from coldfusion.errors import ConfigError
 from contributors.config import PoolConfig, ProbeConfig, TrainingConfig, refuse_held_out
@@ -43,6 +44,7 @@ class SimulationConfig:
 
     name: str = MISSING
     base: str = MISSING  # a local directory or a model on the Hub: what the federation starts from
+    base_name: str | None = None  # of the base on the Hub, for model cards; None: what `base` says itself
     tasks: str = MISSING  # a folder with NAME/train.csv and NAME/test.csv (or tsv, jsonl, parquet)
     held_out: list[str] = MISSING  # tasks that nobody contributes
     contributed: list[str] | None = None  # None: every task of the folder that is not held out
@@ -59,6 +61,8 @@ class SimulationConfig:
     harm: list[Harm] = field(default_factory=list)  # to see what a federation does about it
 
     def __post_init__(self) -> None:
+        if self.base_name is not None and not is_model_name(self.base_name):
+            raise ConfigError(f"base_name {self.base_name!r} is not the name of a model on the Hub: org/name")
         if self.rounds < 1 or self.contributors_per_round < 1:
             raise ConfigError(
                 f"rounds {self.rounds} or contributors_per_round {self.contributors_per_round} is not above 0"

@@ -18,11 +18,12 @@ from coldfusion.attribution import Assessor, Compared
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import HubError, StorageError
-from coldfusion.federation import Evaluate, State, found, read_records, read_state
+from coldfusion.federation import Evaluate, Start, State, found, read_records, read_state
 from coldfusion.hub import materialise
 from coldfusion.records import Evaluation, RoundRecord, Verdict
 from coldfusion.seeds import seed_for
 from contributors.evaluation import Evaluator, assessing, judging, others
+from contributors.founding import name_of
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
 from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
@@ -34,6 +35,7 @@ from experiments.report import Run, write_report
 from experiments.rundir import keep_base, run_directory
 from experiments.timing import ROUND, SCORE, TRAIN, Interval, StepClock, Timeline
 from hub_sync.local import LocalHub
+from hub_sync.modelcards import card_for
 
 
 def simulate(config: SimulationConfig, progress: RunProgress) -> Run:
@@ -61,10 +63,11 @@ class Simulation:
         config = self.plan.config
         found(
             self.hub,
-            self.room / "pretrained",
+            Start(self.room / "pretrained", config.base_name or name_of(config.base)),
             config.policy,
             evaluate=partial(self._evaluate, 0),
             workdir=self.room / "work",
+            card=card_for(self.hub),
         )
         while (state := read_state(self.hub)).record.round_index < config.rounds:
             self._round(state)
@@ -133,6 +136,7 @@ class Simulation:
             evaluate=partial(self._evaluate, index),
             judge=self._judge(index),
             assessor=self._assessor(index),
+            card=card_for(self.hub),
             on_step=StepClock(self.timeline, index),
         )
 

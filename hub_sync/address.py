@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlparse
 
 from coldfusion.errors import NotOnHub
 from coldfusion.hub import Hub
-from hub_sync.local import LocalHub
+from hub_sync.local import REPO_ID, LocalHub
 from hub_sync.pacing import Pacer
 from hub_sync.store import MARK
 
@@ -51,6 +51,14 @@ def open_hub(
     if not is_store and not create:
         raise NotOnHub(f"{address}: no local store there; a repo on the Hub is called org/name")
     return LocalHub(path, author=author)
+
+
+def repo_name(hub: Hub) -> str | None:
+    """`org/name`, by which others open it; None for a local store that nobody gave a name."""
+    if isinstance(hub, LocalHub):
+        return hub.repo_id if hub.repo_id != REPO_ID else None
+    url = urlparse(hub.address)
+    return "/".join(url.path.split("/")[-2:]) if url.scheme in ("http", "https") else None
 
 
 def proposal_address(hub: Hub, number: int) -> str:

@@ -13,7 +13,7 @@ from coldfusion.admission import contribution_paths
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.config import Policy
 from coldfusion.deltas import write_delta
-from coldfusion.federation import found, read_state
+from coldfusion.federation import Start, found, read_state
 from coldfusion.hub import Proposal, materialise
 from coldfusion.jsonrecords import to_json
 from coldfusion.places import sha256_of
@@ -53,7 +53,7 @@ def write_checkpoint(directory: Path, body: Tensors) -> Path:
 def new_federation(hub: LocalHub, room: Path, body: Tensors, policy: Policy | None = None) -> Path:
     """Publish round 0 on an empty Hub; the directory of its base."""
     base = write_checkpoint(room / "pretrained", body)
-    found(hub, base, policy or Policy(), evaluate=lambda *_: Evaluation(), workdir=room / "founding")
+    found(hub, Start(base), policy or Policy(), evaluate=lambda *_: Evaluation(), workdir=room / "founding")
     return base
 
 

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import NotOnHub
-from coldfusion.federation import found, read_records, tag_name
+from coldfusion.federation import Start, found, read_records, tag_name
 from coldfusion.hub import Hub
 from coldfusion.records import Evaluation
 from contributors.config import JoinConfig, TrainingConfig
@@ -65,7 +65,9 @@ def wanted(tiny_base: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactor
     room = tmp_path_factory.mktemp("alone")
     limit_threads(1)
     hub = LocalHub(room / "store", author="lab")
-    found(hub, tiny_base, Policy(quorum=3), evaluate=lambda *_: Evaluation(), workdir=room / "founding")
+    found(
+        hub, Start(tiny_base), Policy(quorum=3), evaluate=lambda *_: Evaluation(), workdir=room / "founding"
+    )
     for _ in range(ROUNDS):
         for name in NAMES:
             Joiner(

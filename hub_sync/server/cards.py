@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -15,7 +16,7 @@ from hub_sync.gitrepo import GitRepo
 from hub_sync.server.call import Call
 from hub_sync.server.routing import Need, Route
 
-LONGEST, DEEPEST = 1 << 16, 50  # characters and levels of metadata
+LONGEST, DEEPEST = 1 << 18, 50  # characters and levels of metadata
 _FRONT = re.compile(r"\s*---[ \t]*\r?\n(?:(.*?)\r?\n)?---[ \t]*(?:\r?\n|$)", re.DOTALL)
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "model-index": list,
@@ -51,11 +52,15 @@ def validate(call: Call) -> Response:
 
 
 def parse(readme: str) -> dict[str, Any]:
-    """The metadata, in values that JSON has. Raises ValueError."""
+    """The metadata, in values that JSON has; to be read, not changed. Raises ValueError."""
     front = _FRONT.match(readme)
     if not front:
         return {}
-    metadata = front[1] or ""
+    return _read(front[1] or "")
+
+
+@lru_cache(maxsize=16)  # a repo is asked for again and again, and the scores of many tasks take a while
+def _read(metadata: str) -> dict[str, Any]:
     if len(metadata) > LONGEST:
         raise ValueError(f"metadata of more than {LONGEST:,} characters")
     try:
@@ -92,6 +97,8 @@ def card_of(git: GitRepo, files: Mapping[str, ObjectID]) -> tuple[dict[str, Any]
     tags = [*_words(card.get("tags")), *_words(card.get("language"))]
     for field in ("license", "base_model", "datasets"):
         tags += [f"{field.removesuffix('s')}:{word}" for word in _words(card.get(field))]
+    for relation in _words(card.get("base_model_relation")):
+        tags += [f"base_model:{relation}:{word}" for word in _words(card.get("base_model"))]
     return card, tags
 
 

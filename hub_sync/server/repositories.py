@@ -29,7 +29,8 @@ EXPANDABLE = (
         "gated",
         "lastModified",
     ),
-    *("library_name", "likes", "pipeline_tag", "private", "sha", "siblings", "tags", "usedStorage"),
+    *("library_name", "likes", "model-index", "pipeline_tag", "private", "sha", "siblings", "tags"),
+    "usedStorage",
 )
 
 
@@ -176,6 +177,7 @@ def _describe(call: Call, *, blobs: bool) -> dict[str, Any]:
         "tags": tags,
         "downloadsAllTime": 0,
         "library_name": card.get("library_name"),
+        "model-index": card.get("model-index"),
         "pipeline_tag": card.get("pipeline_tag"),
         "usedStorage": sum(git.described(sha)[0] for sha in set(files.values())),
         "siblings": [sibling(git, path, sha, blobs=blobs) for path, sha in files.items()],

@@ -60,13 +60,23 @@ def test_init_says_every_option_of_the_fuser_and_the_outer_optimiser(
     command: Command, tiny_base: Path, tmp_path: Path
 ) -> None:
     repo, knobs = str(tmp_path / "other"), ["fuser=task_arithmetic", "fuser_options.scale=0.5"]
-    assert command("init", repo, "--base", str(tiny_base), *knobs, "outer=nesterov")[0] == 0
+    base = ("--base", str(tiny_base), "--base-name", "org/model")
+    assert command("init", repo, *base, *knobs, "outer=nesterov")[0] == 0
     hub = LocalHub(Path(repo))
+    assert "\nbase_model: org/model\n" in hub.fetch("README.md", at=hub.head()).read_text()
     policy = hub.fetch("federation.yaml", at=hub.head()).read_text()
     assert "fuser_options:\n  scale: 0.5\n  normalize: false\n" in policy
     assert "outer_lr: 0.7\n" in policy and "outer_options:\n  momentum: 0.9\n" in policy
     code, _, err = command("init", str(tmp_path / "no"), "--base", str(tiny_base), "outer=adam")
     assert code == 2 and "adam has no outer_lr of its own" in err and err.count("\n") == 1
+
+
+def test_a_base_is_called_by_a_name_that_the_hub_can_have(
+    command: Command, tiny_base: Path, tmp_path: Path
+) -> None:
+    base = ("--base", str(tiny_base), "--base-name", "../model")
+    code, _, err = command("init", str(tmp_path / "no"), *base)
+    assert code == 2 and "'../model' is not the name of a model on the Hub; that is org/name" in err
 
 
 def test_a_federation_is_founded_once(command: Command, store: str, tiny_base: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import ConfigError, ContributionError, DataError, HubUnavailable
-from coldfusion.federation import found, read_state
+from coldfusion.federation import Start, found, read_state
 from coldfusion.heldout import HeldOut, Terms, publish_held_out, write_held_out
 from coldfusion.records import Evaluation
 from contributors.config import JoinConfig, TrainingConfig
@@ -28,7 +28,7 @@ class Over(Exception):
 @pytest.fixture
 def hub(tiny_base: Path, tmp_path: Path) -> LocalHub:
     hub = LocalHub(tmp_path / "store", author="lab")
-    found(hub, tiny_base, Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
+    found(hub, Start(tiny_base), Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     return hub
 
 
@@ -81,7 +81,7 @@ def test_what_the_federation_would_refuse_does_not_leave(
 ) -> None:
     other = LocalHub(tmp_path / "other", author="lab")
     policy = Policy(contributors=["bob"])
-    found(other, tiny_base, policy, evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
+    found(other, Start(tiny_base), policy, evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     alice = LocalHub(other.root, author="alice")
     with pytest.raises(ContributionError, match="'alice' is not among the accounts that may contribute"):
         replace(joiner, hub=alice).contribute()

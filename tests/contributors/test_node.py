@@ -6,7 +6,7 @@ from coldfusion.admission import contribution_paths
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.config import Policy
 from coldfusion.errors import DataError
-from coldfusion.federation import found, read_state
+from coldfusion.federation import Start, found, read_state
 from coldfusion.jsonrecords import from_json
 from coldfusion.records import Evaluation, Manifest
 from coldfusion.tensorfile import TensorFile
@@ -22,7 +22,7 @@ QUICK = TrainingConfig(lr=3e-3, epochs=1, batch_size=8, max_length=16, bf16=Fals
 @pytest.fixture
 def hub(tiny_base: Path, tmp_path: Path) -> LocalHub:
     hub = LocalHub(tmp_path / "store")
-    found(hub, tiny_base, Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
+    found(hub, Start(tiny_base), Policy(), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
     return hub
 
 

@@ -102,6 +102,8 @@ def test_a_federation_from_its_first_base_to_its_report(config: SimulationConfig
     assert "round 2/2 · contributing · 2/2" in said and "examples/s" in said and "ETA 0:" in said
     assert "training" in said and "neither" in said
     assert "<svg" in result.report.read_text()
+    assert "](figures/gain.png)" in (result.base / "README.md").read_text()
+    assert (result.base / "figures" / "gain.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_published_base_opens_like_any_checkpoint(config: SimulationConfig) -> None:

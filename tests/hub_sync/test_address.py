@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coldfusion.errors import NotOnHub
-from hub_sync.address import open_hub, proposal_address
+from hub_sync.address import open_hub, proposal_address, repo_name
 from hub_sync.huggingface import HuggingFaceHub
 from hub_sync.local import LocalHub
 
@@ -34,3 +34,9 @@ def test_a_name_is_on_the_hub_and_an_http_url_names_its_endpoint() -> None:
     assert isinstance(hub, HuggingFaceHub)
     assert (hub.endpoint, hub.repo_id) == ("http://hub.lab.example:8000", "lab/fed")
     assert proposal_address(hub, 12) == "http://hub.lab.example:8000/lab/fed/discussions/12"
+
+
+def test_a_repo_is_called_by_its_name_wherever_it_is_reached(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    reached = [open_hub("http://localhost:8000/lab/fed"), LocalHub(store, repo_id="lab/fed"), LocalHub(store)]
+    assert [repo_name(hub) for hub in reached] == ["lab/fed", "lab/fed", None]
