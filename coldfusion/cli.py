@@ -25,6 +25,7 @@ from experiments.benchcli import bench
 from hub_sync.cli import serve, users
 
 if TYPE_CHECKING:
+    from contributors.tracking import Tracker
     from experiments.progress import RunProgress
     from experiments.report import Run
 
@@ -44,6 +45,7 @@ QUIET = {
 
 Repo = Annotated[str, typer.Argument(help="org/name on the Hub, or the path of a local store.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")]
+Trackio = Annotated[bool, typer.Option("--trackio", help="Log the same numbers to trackio's dashboard.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete what an earlier run left, and start over.")]
 
 
@@ -79,6 +81,7 @@ def simulate(
     config: Annotated[Path, typer.Argument(help="YAML file; see experiments/configs.")],
     overrides: Overrides = None,
     fresh: Fresh = False,
+    trackio: Trackio = False,
 ) -> None:
     """A whole federation from one config, on Ray. The same command goes on after an interruption."""
     from coldfusion.config import load
@@ -86,9 +89,11 @@ def simulate(
 
     settings = load(SimulationConfig, config, overrides or [])  # before anything slow: it may be wrong
     _start_over(Path(settings.run), fresh)
+    tracker = _tracker(settings.directory / "trackio") if trackio else None
     from experiments import simulation
 
-    _show(simulation.simulate(settings, _progress(settings.rounds)))
+    _show(simulation.simulate(settings, _progress(settings.rounds), tracker=tracker))
+    _say_tracker(tracker)
 
 
 @app.command()
@@ -143,6 +148,7 @@ def coordinate(
     repo: Repo,
     overrides: Overrides = None,
     watch: Annotated[bool, typer.Option("--watch", help="Run every round as it fills, for ever.")] = False,
+    trackio: Trackio = False,
 ) -> None:
     """Run the open round when it is due: its quorum is there, or its deadline has passed.
 
@@ -152,20 +158,28 @@ def coordinate(
     from contributors.config import CoordinateConfig
 
     settings = load(CoordinateConfig, None, overrides or [])
+    tracker = _tracker() if trackio else None
+    _say_tracker(tracker)
     from contributors.coordinating import coordinate as run
 
-    run(repo, settings, watch=watch, say=_say)
+    run(repo, settings, watch=watch, say=_say, tracker=tracker)
 
 
 @app.command()
-def status(repo: Repo) -> None:
+def status(repo: Repo, trackio: Trackio = False) -> None:
     """Rounds, contributions, verdicts with reasons, scores, and what the federation waits for."""
+    tracker = _tracker() if trackio else None
     from rich.console import Console
 
     from coldfusion.overview import read_overview, show
     from hub_sync.address import open_hub
 
-    show(read_overview(open_hub(repo)), Console())
+    hub = open_hub(repo)
+    overview = read_overview(hub)
+    show(overview, Console())
+    if tracker is not None:
+        tracker.log(hub, overview.records)
+    _say_tracker(tracker)
 
 
 app.command()(fuse)
@@ -190,6 +204,18 @@ def main() -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _tracker(folder: Path | None = None) -> Tracker:
+    """Opened before anything slow: trackio may not be installed."""
+    from contributors.tracking import open_tracker
+
+    return open_tracker(folder)
+
+
+def _say_tracker(tracker: Tracker | None) -> None:
+    if tracker is not None:
+        _say(str(tracker))
 
 
 def _consent(yes: bool) -> Callable[[str], bool]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from coldfusion.attribution import Assessor
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
-from coldfusion.errors import ManifestError, RoundError, StaleParent, writing
-from coldfusion.federation import Evaluate, tag_name
+from coldfusion.errors import ColdFusionError, ManifestError, RoundError, StaleParent, writing
+from coldfusion.federation import Evaluate, read_records, tag_name
 from coldfusion.heldout import HELD_OUT, fetch_held_out, write_held_out
 from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
@@ -25,6 +25,7 @@ from contributors.hygiene import hold_out
 from contributors.pool import open_pool
 from contributors.scoring import PROBE, Protocol, jobs_of
 from contributors.suites import Suite, read_suite
+from contributors.tracking import Stopwatch, Tracker
 from hub_sync.address import Remote, open_hub
 from hub_sync.modelcards import card_for
 from hub_sync.pacing import Pacer
@@ -41,8 +42,18 @@ STEPS = {
 """What is said of a round's steps; see `coldfusion.coordinator.STEPS`."""
 
 
-def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callable[[str], None]) -> None:
-    """Run the open round of the federation at an address if it is due, or every round as it fills."""
+def coordinate(
+    repo: str,
+    config: CoordinateConfig,
+    *,
+    watch: bool,
+    say: Callable[[str], None],
+    tracker: Tracker | None = None,
+) -> None:
+    """Run the open round of the federation at an address if it is due, or every round as it fills.
+
+    tracker: what the rounds are logged to, those that were published before too.
+    """
     pacer, room = Pacer(), _room(repo, config)
     fetched = room / "fetched"
     remote = Remote(pacer=pacer, timeout=config.timeout, cache=fetched)
@@ -51,6 +62,13 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
     taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
     suite = None if config.tasks is None else read_suite(Path(config.tasks))
     with alone_in(room, taken), _evaluation(hub, suite, config, room) as (evaluate, judge, assessor):
+        stopwatch = Stopwatch()
+
+        def on_step(step: str) -> None:
+            stopwatch(step)
+            if step in STEPS:
+                say(STEPS[step])
+
         coordinator = Coordinator(
             hub=hub,
             workdir=room / "work",
@@ -61,13 +79,14 @@ def coordinate(repo: str, config: CoordinateConfig, *, watch: bool, say: Callabl
             if suite is not None and config.publish_hashes
             else None,
             card=card_for(hub),
-            on_step=lambda step: say(STEPS[step]) if step in STEPS else None,
+            on_step=on_step,
             on_trouble=say,
         )
         watching = Watch(coordinator=coordinator, say=say, poll=config.poll)
         try:
             for found in watching.rounds() if watch else [watching.run_open_round()]:
                 say(_line(found) if isinstance(found, RoundRecord) else str(found))
+                _track(tracker, hub, stopwatch, say)
                 say(_calls(pacer))
                 shutil.rmtree(
                     fetched, ignore_errors=True
@@ -87,6 +106,17 @@ def _held_out(hub: Hub, suite: Suite, room: Path, say: Callable[[str], None]) ->
     tasks, texts = len(made.terms.tasks), made.terms.num_texts
     say(f"held-out tasks: {tasks}, texts: {texts:,}; contributors check theirs against {HELD_OUT}")
     return write_held_out(made, room / HELD_OUT)
+
+
+def _track(tracker: Tracker | None, hub: Hub, stopwatch: Stopwatch, say: Callable[[str], None]) -> None:
+    """Log every round. A dashboard that cannot be reached stops nobody: the next round logs this one too."""
+    if tracker is None:
+        return
+    try:
+        records = read_records(hub)
+        tracker.log(hub, records, more={records[-1].round_index: stopwatch.seconds})
+    except ColdFusionError as exc:
+        say(f"not in trackio yet: {exc}")
 
 
 def _room(repo: str, config: CoordinateConfig) -> Path:

@@ -28,6 +28,7 @@ from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
 from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
 from contributors.tasks import Task
+from contributors.tracking import Tracker
 from experiments.config import SimulationConfig
 from experiments.planning import Plan, make_plan
 from experiments.progress import RunProgress
@@ -38,13 +39,16 @@ from hub_sync.local import LocalHub
 from hub_sync.modelcards import card_for
 
 
-def simulate(config: SimulationConfig, progress: RunProgress) -> Run:
-    """Run a federation to its last round, or on from where it was interrupted; a report after every round."""
+def simulate(config: SimulationConfig, progress: RunProgress, *, tracker: Tracker | None = None) -> Run:
+    """Run a federation to its last round, or on from where it was interrupted; a report after every round.
+
+    tracker: what every round is logged to as well.
+    """
     progress.say(f"reading the tasks in {config.tasks}")
     plan = make_plan(config)
     with run_directory(config) as room, open_pool(config.pool) as pool:
         hub, timeline = LocalHub(room / "store"), Timeline(room / "timeline.jsonl")
-        return Simulation(plan, room, pool, progress, hub, timeline).run()
+        return Simulation(plan, room, pool, progress, hub, timeline, tracker).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Simulation:
     progress: RunProgress
     hub: LocalHub
     timeline: Timeline
+    tracker: Tracker | None = None
 
     def run(self) -> Run:
         """Found the federation, run the rounds that are left, and keep the newest base and the report."""
@@ -197,7 +202,17 @@ class Simulation:
         keep_base(self.hub, self.room)
         run = Run(self.plan.config, self.room, tuple(read_records(self.hub)), self.timeline)
         write_report(run)
+        if self.tracker is not None:
+            seconds = {record.round_index: self._seconds(record.round_index) for record in run.records}
+            self.tracker.log(self.hub, run.records, name=self.plan.config.name, more=seconds)
         return run
+
+    def _seconds(self, index: int) -> dict[str, float]:
+        split = self.timeline.split(index)
+        if split is None:
+            return {}
+        parts = {"round": split.seconds, "training": split.train, "scoring": split.score}
+        return {f"seconds/{name}": round(value, 3) for name, value in parts.items()}
 
 
 def round_line(record: RoundRecord, timeline: Timeline) -> str:

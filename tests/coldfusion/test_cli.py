@@ -155,3 +155,14 @@ def test_verbose_keeps_the_traceback(monkeypatch: pytest.MonkeyPatch, config: Pa
     monkeypatch.setattr(sys, "argv", ["coldfusion", "--verbose", "simulate", str(config), "bas=x"])
     with pytest.raises(Exception, match="Key 'bas'"):
         main()
+
+
+@pytest.mark.parametrize("verb", ["coordinate", "status"])
+def test_without_trackio_nothing_is_begun(
+    command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    monkeypatch.setitem(sys.modules, "trackio.sqlite_storage", None)
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    code, _, err = command(verb, str(tmp_path / "store"), "--trackio")
+    assert code == 2 and "pip install coldfusion[trackio]" in err and err.count("\n") == 1
