@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from coldfusion.records import RoundRecord, Worth
+from coldfusion.records import Entry, RoundRecord, Worth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,13 @@ class Credit:
 
 def credits_of(records: Sequence[RoundRecord]) -> tuple[Credit, ...]:
     """Of everybody who ever contributed, most worth first."""
-    names = sorted({entry.contributor for record in records for entry in record.entries})
-    found = (_credit(name, records) for name in names)
+    entries, worths = defaultdict[str, list[Entry]](list), defaultdict[str, list[Worth]](list)
+    for record in records:
+        for entry in record.entries:
+            entries[entry.contributor].append(entry)
+        for worth in record.worths:
+            worths[worth.contributor].append(worth)
+    found = (_credit(name, entries[name], worths[name]) for name in list(entries))
     return tuple(sorted(found, key=lambda c: (-c.worth, -(c.estimate or 0.0), c.contributor)))
 
 
@@ -40,9 +46,7 @@ def correlation(worths: Sequence[Worth]) -> float | None:
     return round(float(np.corrcoef(estimates, gains)[0, 1]), 3)
 
 
-def _credit(name: str, records: Sequence[RoundRecord]) -> Credit:
-    entries = [entry for record in records for entry in record.entries if entry.contributor == name]
-    worths = [worth for record in records for worth in record.worths if worth.contributor == name]
+def _credit(name: str, entries: Sequence[Entry], worths: Sequence[Worth]) -> Credit:
     gains = [worth.gain for worth in worths if worth.gain is not None]
     return Credit(
         contributor=name,
