@@ -176,6 +176,7 @@ class Evaluation:
 
     scores: tuple[TaskScore, ...] = ()
     gains: tuple[Gain, ...] = ()
+    pretrained: tuple[TaskScore, ...] = ()  # of the pretrained model, where the gains on it come from
 
     def mean_score(self, protocol: str, *, held_out: bool) -> float:
         """Mean in points over a group of tasks and seeds; NaN where the group is empty."""

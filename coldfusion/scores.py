@@ -103,7 +103,10 @@ def evaluation_of(outcomes: Sequence[Outcome], others: Mapping[str, Sequence[Out
         for group in sorted({_group(outcome) for outcome in outcomes})
     ]
     gains = tuple(gain for gain in found if gain is not None)
-    return Evaluation(scores=tuple(outcome.score for outcome in outcomes), gains=gains)
+    scores, pretrained = (
+        tuple(outcome.score for outcome in of) for of in (outcomes, others.get("pretrained", ()))
+    )
+    return Evaluation(scores=scores, gains=gains, pretrained=pretrained)
 
 
 def gain_of(after: Sequence[Outcome], before: Sequence[Outcome], *, against: str) -> Gain | None:

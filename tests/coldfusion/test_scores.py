@@ -68,6 +68,7 @@ def test_groups_and_bases_are_kept_apart() -> None:
     found = {(gain.held_out, gain.against): gain.mean for gain in evaluation.gains}
     expected = {(True, "pretrained"): 100.0, (False, "pretrained"): -50.0}
     assert found == expected | {(True, "previous"): 0.0, (False, "previous"): 0.0}
+    assert [(s.task, s.score) for s in evaluation.pretrained] == [("a", 0.0), ("b", 100.0)]
 
 
 def test_a_loss_is_a_group_of_its_own_and_better_when_it_falls() -> None:
