@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -166,19 +167,45 @@ def coordinate(
 
 
 @app.command()
-def status(repo: Repo, trackio: Trackio = False) -> None:
+def status(
+    repo: Repo,
+    html: Annotated[Path | None, typer.Option(help="Write it all as one page to this file.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(help="With --watch: seconds between two looks.")] = 30.0,
+    trackio: Trackio = False,
+) -> None:
     """Rounds, contributions, verdicts with reasons, scores, and what the federation waits for."""
     tracker = _tracker() if trackio else None
     from rich.console import Console
 
-    from coldfusion.overview import read_overview, show
+    from coldfusion.overview import Overview, read_overview, show
     from hub_sync.address import open_hub
 
+    if not every > 0:
+        raise ConfigError(f"--every {every} is not above 0")
     hub = open_hub(repo)
-    overview = read_overview(hub)
-    show(overview, Console())
-    if tracker is not None:
-        tracker.log(hub, overview.records)
+
+    def keep(overview: Overview) -> None:
+        if html is not None:
+            from experiments.page.contents import page_of
+            from experiments.page.rendering import write_page
+
+            write_page(page_of(hub, overview), html)
+        if tracker is not None:
+            tracker.log(hub, overview.records)
+
+    if watch:
+        from coldfusion.liveview import LiveView
+
+        with suppress(KeyboardInterrupt):
+            LiveView(hub=hub, console=Console(), every=every, on_change=keep).run()
+    else:
+        overview = read_overview(hub)
+        keep(overview)
+        if html is not None:
+            print(f"report: {html}")
+        else:
+            show(overview, Console())
     _say_tracker(tracker)
 
 

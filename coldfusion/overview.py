@@ -44,7 +44,7 @@ def show(overview: Overview, console: Console) -> None:
     line = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     line(f"{overview.address}: base of {tag_name(state.record.round_index)} at {state.base}")
     line(f"{describe_fusing(policy.fusing())}, quorum {policy.quorum}")
-    console.print(_rounds(overview.records))
+    console.print(rounds_table(overview.records))
     for record in overview.records[1:][-LAST:]:
         console.print(_contributions(record))
         for trial in record.trials:
@@ -63,7 +63,8 @@ def show(overview: Overview, console: Console) -> None:
         line(f"there: {', '.join(overview.outlook.contributors)}")
 
 
-def _rounds(records: tuple[RoundRecord, ...]) -> Table:
+def rounds_table(records: tuple[RoundRecord, ...]) -> Table:
+    """What was fused and refused in every round, and the scores of its base."""
     groups = sorted(
         {(s.protocol, s.held_out) for record in records for s in record.evaluation.scores},
         key=lambda group: (group[0], not group[1]),

@@ -1,4 +1,4 @@
-"""report.html: one page about a run that opens from the disk, without network, in light and in dark."""
+"""report.html: the page about a run of this machine."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from coldfusion.cards import describe, describe_fusing, describe_trial
 from coldfusion.config import dump
-from coldfusion.errors import writing
 from coldfusion.records import RoundRecord
-from contributors.scoring import FINE_TUNE, PROBE
-from experiments.charts import gain_chart
 from experiments.config import SimulationConfig
+from experiments.page.contents import Page, Published, RunFacts
+from experiments.page.rendering import write_page
 from experiments.timing import Split, Timeline
 
 PACKAGES = ("coldfusion", "torch", "transformers", "ray", "numpy", "scikit-learn", "safetensors")
@@ -31,6 +26,7 @@ class Run:
     room: Path
     records: tuple[RoundRecord, ...]  # from round 0
     timeline: Timeline
+    published: Published = Published()
 
     @property
     def report(self) -> Path:
@@ -43,69 +39,40 @@ class Run:
 
     def splits(self) -> list[Split]:
         """Of the rounds that ran without interruption."""
-        found = (self.timeline.split(record.round_index) for record in self.records)
-        return [split for split in found if split is not None]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRow:
-    """One task's scores from the first base to the newest."""
-
-    task: str
-    held_out: bool
-    protocol: str
-    first: float
-    last: float
-
-    @property
-    def gain(self) -> float:
-        return self.last - self.first
+        return list(splits_of(self).values())
 
 
 def write_report(run: Run) -> Path:
-    """Write the page; the one from before stays until this one is whole."""
-    environment = Environment(
-        loader=PackageLoader("experiments"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.globals.update(
-        describe=describe,
-        describe_fusing=describe_fusing,
-        describe_trial=describe_trial,
-        PROBE=PROBE,
-        FINE_TUNE=FINE_TUNE,
-    )
-    html = environment.get_template("report.html.j2").render(
-        run=run,
-        newest=run.records[-1],
-        chart=Markup(gain_chart(run.records)),  # our own SVG
-        tasks=task_rows(run.records),
-        fine_tuned=any(record.evaluation.gain(FINE_TUNE, held_out=True) for record in run.records),
-        splits=run.splits(),
-        config=dump(run.config),
-        machine=machine(),
-        versions=versions(),
-    )
-    partial = run.report.with_suffix(".partial")
-    with writing(run.report):
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(run.report)
-    return run.report
+    """Write the page of a run; the one from before stays until this one is whole."""
+    return write_page(page_of_run(run), run.report)
 
 
-def task_rows(records: tuple[RoundRecord, ...]) -> list[TaskRow]:
-    """Every task that the pretrained model and the newest base were both scored on, best gain first."""
-    scores: dict[tuple[str, str, bool], dict[int, list[float]]] = {}
-    for record in (records[0], records[-1]):
-        for s in record.evaluation.scores:
-            of_task = scores.setdefault((s.task, s.protocol, s.held_out), {})
-            of_task.setdefault(record.round_index, []).append(s.score)
-    first, last = records[0].round_index, records[-1].round_index
-    rows = [
-        TaskRow(task, held_out, protocol, _mean(found[first]), _mean(found[last]))
-        for (task, protocol, held_out), found in scores.items()
-        if first in found and last in found
-    ]
-    return sorted(rows, key=lambda row: (row.protocol != PROBE, not row.held_out, -row.gain))
+def page_of_run(run: Run) -> Page:
+    """The page of a run: that of its federation, with what is known of a run alone."""
+    config = run.config
+    return Page(
+        title=config.name,
+        address=str(run.room / "store"),
+        records=run.records,
+        published=run.published,
+        policy=config.policy.spelt_out(),
+        run=RunFacts(
+            rounds=config.rounds,
+            seed=config.seed,
+            start=config.base,
+            config=dump(config),
+            base=run.base,
+            splits=splits_of(run),
+            machine=machine(),
+            versions=versions(),
+        ),
+    )
+
+
+def splits_of(run: Run) -> dict[int, Split]:
+    """By round, of those that ran without interruption."""
+    found = ((record.round_index, run.timeline.split(record.round_index)) for record in run.records)
+    return {index: split for index, split in found if split is not None}
 
 
 def versions() -> dict[str, str]:
@@ -117,7 +84,3 @@ def machine() -> str:
     """What the run ran on."""
     system = f"{platform.system()} {platform.machine()}"
     return f"{os.cpu_count()} cores, {system}, Python {platform.python_version()}"
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

@@ -30,6 +30,7 @@ from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, j
 from contributors.tasks import Task
 from contributors.tracking import Tracker
 from experiments.config import SimulationConfig
+from experiments.page.contents import published
 from experiments.planning import Plan, make_plan
 from experiments.progress import RunProgress
 from experiments.report import Run, write_report
@@ -200,7 +201,8 @@ class Simulation:
 
     def _keep(self) -> Run:
         keep_base(self.hub, self.room)
-        run = Run(self.plan.config, self.room, tuple(read_records(self.hub)), self.timeline)
+        records = tuple(read_records(self.hub))
+        run = Run(self.plan.config, self.room, records, self.timeline, published(self.hub, records))
         write_report(run)
         if self.tracker is not None:
             seconds = {record.round_index: self._seconds(record.round_index) for record in run.records}

@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 
 from coldfusion.config import Policy
 from coldfusion.federation import parse_policy, read_state
+from coldfusion.liveview import LiveView
+from coldfusion.overview import read_overview
 from hub_sync.local import LocalHub
 from tests.served import Served, cli
 from tests.smalldisk import SmallDisk
@@ -97,6 +99,24 @@ def test_a_round_from_two_contributors_to_its_status(
     code, out, _ = command("status", store)
     assert code == 0 and "base of round-0001" in out and "bob" in out and "fused, weight 1" in out
     assert "round 2: 0 of 2 contributions are there; it waits for 2 more" in out
+
+
+def test_status_as_a_page_and_as_a_watch(
+    command: Command, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    assert command("status", store, "--html", str(page)) == (0, f"report: {page}\n", "")
+    assert "round 1: 0 of 2 contributions are there" in page.read_text()
+    page.unlink()
+
+    def interrupted(view: LiveView) -> None:
+        view.on_change(read_overview(view.hub))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LiveView, "run", interrupted)
+    assert command("status", store, "--watch", "--html", str(page)) == (0, "", "") and page.exists()
+    code, _, err = command("status", store, "--watch", "--every", "0")
+    assert code == 2 and err == "coldfusion: --every 0.0 is not above 0\n"
 
 
 def test_held_out_tasks_score_every_base(command: Command, store: str, data: str, tmp_path: Path) -> None:
