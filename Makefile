@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint types slow conformance peers clean
+.PHONY: demo test lint types slow browser-test conformance peers clean
 
 demo: $(READY)
 	$(BIN)/coldfusion demo
@@ -20,6 +20,14 @@ types: $(READY)
 
 slow: $(READY)
 	$(BIN)/pytest -m slow
+
+# Opens the report in headless Chromium; the screenshots stay in test-output/pages.
+CHROMIUM ?= $(shell command -v chromium)
+browser-test: $(READY)
+	@test -x "$(CHROMIUM)" || \
+	  { echo "no Chromium here: apt-get install chromium, or make browser-test CHROMIUM=/path/of/one" >&2; exit 2; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest -m browser -rP tests/browser
 
 conformance: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[conformance]'
@@ -40,4 +48,4 @@ $(READY): pyproject.toml constraints.txt hatch_build.py coldfusion/native/kernel
 	@touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs test-output
