@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from coldfusion.metrics import METRICS
-from coldfusion.records import Evaluation, Gain, RoundRecord
+from coldfusion.records import Evaluation, Gain, RoundRecord, TaskScore
 
 PROTOCOLS = ("probe", "head", "few-shot", "fine-tune")
 """In the order in which a page tells them."""
@@ -26,11 +26,11 @@ class Group:
         kind = "held-out" if self.held_out else "contributed"
         return f"{self.protocol}, {kind}" + (", loss" if self.unit == "nats" else "")
 
-    def mean(self, evaluation: Evaluation) -> float | None:
+    def mean(self, scores: Iterable[TaskScore]) -> float | None:
         """Over tasks and seeds; None where there is no score."""
         found = [
             s.score
-            for s in evaluation.scores
+            for s in scores
             if (s.protocol, s.held_out, METRICS[s.metric].unit) == (self.protocol, self.held_out, self.unit)
         ]
         return math.fsum(found) / len(found) if found else None

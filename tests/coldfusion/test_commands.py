@@ -106,7 +106,7 @@ def test_status_as_a_page_and_as_a_watch(
 ) -> None:
     page = tmp_path / "page.html"
     assert command("status", store, "--html", str(page)) == (0, f"report: {page}\n", "")
-    assert "round 1: 0 of 2 contributions are there" in page.read_text()
+    assert "Round 1: 0 of 2 contributions are there" in page.read_text()
     page.unlink()
 
     def interrupted(view: LiveView) -> None:

@@ -32,6 +32,6 @@ def test_a_federation_on_a_store_becomes_a_page(tmp_path: Path) -> None:
     assert load.fused_bytes == sum(e.size or 0 for e in read_records(hub)[1].entries) > 0
     assert [step.revision for step in lineage_of(page).later] == [hub.head()]
     html = render(page)
-    for words in ("round 2: 0 of 1 contributions are there", "it was not scored", hub.head()):
+    for words in ("Round 2: 0 of 1 contributions are there", "it was not scored", hub.head()):
         assert words in html
     assert all(f'<section id="{anchor}"' in html for anchor in SECTIONS)
