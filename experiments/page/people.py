@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coldfusion.cards import describe
-from coldfusion.credits import Credit, credits_of
+from coldfusion.credits import Credit, correlation, credits_of
 from coldfusion.records import Entry, RoundRecord, Worth
 from experiments.page.cutting import Ends, ends
 from experiments.page.shades import Cell, cell
@@ -44,6 +44,10 @@ class Given:
     def points(self) -> float | None:
         return self.worth.gain.mean if self.worth and self.worth.gain else None
 
+    @property
+    def nats(self) -> float | None:
+        return self.worth.estimate if self.worth else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundOf:
@@ -54,6 +58,7 @@ class RoundOf:
     refused_left_out: int
     measured: bool
     estimated: bool
+    correlation: float | None  # of the estimates with what was measured
     by_task: WorthMap | None
 
 
@@ -88,7 +93,7 @@ def _round_of(record: RoundRecord) -> RoundOf:
     # A refused one may bear the name of one that was fused: somebody submitted twice.
     given = [Given(entry=e, worth=worths.get(e.contributor) if e.accepted else None) for e in record.entries]
     fused = [g for g in given if g.entry.accepted]
-    fused.sort(key=lambda g: (-(g.points or 0.0), g.entry.contributor))
+    fused.sort(key=lambda g: (-(g.points or 0.0), -(g.nats or 0.0), g.entry.contributor))
     refused = [g for g in given if not g.entry.accepted][: max(0, MOST_ENTRIES - len(fused))]
     rows = ends([*fused, *refused], MOST_ENTRIES, tail=TAIL)
     return RoundOf(
@@ -97,6 +102,7 @@ def _round_of(record: RoundRecord) -> RoundOf:
         refused_left_out=len(given) - len(fused) - len(refused),
         measured=any(worth.gain is not None for worth in record.worths),
         estimated=any(worth.estimate is not None for worth in record.worths),
+        correlation=correlation(record.worths),
         by_task=_worth_map([g.worth for g in rows.shown if g.worth and g.worth.tasks]),
     )
 

@@ -49,3 +49,14 @@ def test_of_many_the_ends_are_shown_and_the_rest_counted() -> None:
     assert len(table.rows.shown) == MOST_CREDITS and table.rows.left_out == 101 - MOST_CREDITS
     assert len(rounds) == MOST_ROUNDS and len(rounds[0].rows.shown) == MOST_ENTRIES
     assert rounds[0].rows.left_out == 100 - MOST_ENTRIES and rounds[0].refused_left_out == 1
+
+
+def test_estimates_order_those_that_were_not_measured_and_are_held_against_those_that_were() -> None:
+    estimates = {"ann": 0.1, "bob--reviews": 0.3, "cy": 0.2}
+    worths = tuple(Worth(contributor=name, estimate=nats) for name, nats in estimates.items())
+    (round_,) = rounds_of([start(), replace(full_round(1), worths=worths)])
+    assert [g.entry.contributor for g in round_.rows.shown][:3] == ["bob--reviews", "cy", "ann"]
+    assert round_.correlation is None
+    measured = tuple(replace(worth, estimate=estimates[worth.contributor]) for worth in full_round(1).worths)
+    # Gains of 0.5, -0.5 and -1.5 with estimates of 0.1, 0.3 and 0.2: -0.5 by Pearson.
+    assert rounds_of([start(), replace(full_round(1), worths=measured)])[0].correlation == -0.5
