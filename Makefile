@@ -27,7 +27,7 @@ browser-test: $(READY)
 	@test -x "$(CHROMIUM)" || \
 	  { echo "no Chromium here: apt-get install chromium, or make browser-test CHROMIUM=/path/of/one" >&2; exit 2; }
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
-	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest -m browser -rP tests/browser
+	CHROMIUM="$(CHROMIUM)" $(BIN)/pytest -m browser tests/browser
 
 conformance: $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[conformance]'

@@ -32,6 +32,12 @@ MISSING = "no Chromium here: `apt-get install chromium`, or say CHROMIUM=/path/o
 OUTPUT = Path(__file__).parents[2] / "test-output" / "pages"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the screenshots are, of a run of these tests."""
+    if config.getoption("markexpr") == "browser":
+        terminalreporter.write_line(f"screenshots: {len(list(OUTPUT.glob('*.png')))} in {OUTPUT}")
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright

@@ -78,9 +78,7 @@ def test_a_page_can_be_read(
     browser: Browser, files: dict[str, Path], name: str, width: int, theme: str
 ) -> None:
     with opened(browser, files[name], width=width, theme=theme) as found:
-        screenshot = OUTPUT / f"{name}-{width}-{theme}.png"
-        found.page.screenshot(path=screenshot, full_page=True)
-        print(f"screenshot: {screenshot}")
+        found.page.screenshot(path=OUTPUT / f"{name}-{width}-{theme}.png", full_page=True)
         for details in ("as it opens", "all of it"):
             seen = found.page.evaluate(LOOK)
             assert seen["width"] <= width, f"{details}: {seen['width']} pixels wide"
