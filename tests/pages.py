@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from coldfusion.config import Policy
 from coldfusion.records import (
+    MOST_COMPARED,
     Entry,
     Evaluation,
     Gain,
@@ -85,6 +86,7 @@ def worth(name: str, mean: float, held_out: Sequence[str] = HELD_OUT) -> Worth:
 
 
 def similarity(names: Sequence[str]) -> Similarity:
+    names = names[:MOST_COMPARED]
     rows = tuple(tuple(round(0.6 - 0.7 * ((i + j) % 5) / 4, 4) for j in range(i)) for i in range(len(names)))
     return Similarity(contributors=tuple(names), rows=rows)
 

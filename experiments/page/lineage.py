@@ -13,7 +13,7 @@ from coldfusion.records import Entry, Revision, RoundRecord
 from experiments.page.contents import Page
 from experiments.page.words import count_text
 
-MOST_STEPS, MOST_ENTRIES = 40, 60
+MOST_STEPS, MOST_ENTRIES = 20, 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

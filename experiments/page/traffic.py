@@ -9,7 +9,7 @@ from coldfusion.records import RoundRecord
 from experiments.page.contents import Page
 from experiments.timing import Split
 
-MOST_ROUNDS = 60
+MOST_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
