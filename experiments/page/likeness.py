@@ -10,6 +10,8 @@ from experiments.page.shades import Cell, cell
 
 MOST_NUMBERED = 16
 """Deltas up to which the numbers stand in the cells; beyond, colours alone."""
+LEAST_SCALE = 0.2
+"""The cosine at which a colour is full, at least: noise about zero stays pale."""
 MOST_CELLS = 30_000
 """Of all pictures of a page."""
 
@@ -22,6 +24,7 @@ class Picture:
     names: tuple[str, ...]
     refused: frozenset[str]
     rows: tuple[tuple[Cell, ...], ...]  # as many as names, of as many cells
+    most: float  # the cosine at which a colour is full
     numbered: bool
     left_out: int  # contributions that were not compared, or whose delta was not read
     mean: float
@@ -43,6 +46,7 @@ def pictures(records: Sequence[RoundRecord]) -> tuple[list[Picture], int]:
 def _picture(record: RoundRecord) -> Picture:
     names, below = record.similarity.contributors, record.similarity.rows
     numbered = len(names) <= MOST_NUMBERED
+    most = max(LEAST_SCALE, *(abs(value) for row in below for value in row))
     full = [
         [1.0 if i == j else below[max(i, j)][min(i, j)] for j in range(len(names))] for i in range(len(names))
     ]
@@ -50,7 +54,8 @@ def _picture(record: RoundRecord) -> Picture:
         round_index=record.round_index,
         names=names,
         refused=frozenset(e.contributor for e in record.entries if not e.accepted) & set(names),
-        rows=tuple(tuple(cell(v, _text(v) if numbered else "", 1.0) for v in row) for row in full),
+        rows=tuple(tuple(cell(v, _text(v) if numbered else "", most) for v in row) for row in full),
+        most=most,
         numbered=numbered,
         left_out=max(0, len(record.entries) - len(names)),
         mean=sum(map(sum, below)) / sum(map(len, below)),

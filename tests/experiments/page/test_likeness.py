@@ -19,7 +19,8 @@ def test_a_picture_is_symmetric_with_ones_on_its_diagonal() -> None:
         ["0.50", "1.00", "0.00"],
         ["-0.25", "0.00", "1.00"],
     ]
-    assert picture.rows[0][2].shade == "d2" and picture.refused == {"dora"} and left_out == 0
+    assert (picture.most, picture.rows[0][1].shade, picture.rows[0][2].shade) == (0.5, "u10", "d5")
+    assert picture.refused == {"dora"} and left_out == 0
     assert picture.left_out == 1  # bob's was not compared
     assert round(picture.mean, 3) == 0.082
     assert picture.extremes == "Most alike are ann and cy (0.50), least alike ann and dora (-0.25)."
