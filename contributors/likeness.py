@@ -9,7 +9,7 @@ and at least half of them, are pieces of held-out texts, be it of several. A tex
 
 The sketch by smallest hashes is Broder's (1997, "On the resemblance and containment of documents"). Runs of 8
 or 13 words, which are usual for web pages, would say nothing of sentences: half of our texts have 12 words or
-fewer. What these numbers find and whom they accuse was measured: experiments/LOG.md.
+fewer. What these numbers find and whom they accuse, and how they were chosen, is in experiments/LOG.md.
 """
 
 from __future__ import annotations

@@ -131,3 +131,26 @@ def attribution(
                 flush=True,
             )
     Console().print(table_of(told, base))
+
+
+@bench.command()
+def hygiene(
+    tasks: Tasks,
+    held_out: Annotated[str, typer.Option(metavar="A,B,C", help="Tasks that are held out.")],
+    others: Annotated[str, typer.Option(metavar="A,B,C", help="Contributed tasks; else all others.")] = "",
+    show: Annotated[int, typer.Option(help="Texts of each task that were found nearly the same.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the edits.")] = 0,
+) -> None:
+    """Whom the check for held-out texts accuses among other tasks, and what it finds of edited ones."""
+    from rich.console import Console
+
+    from experiments.bench_hygiene import Bench, table_of_edits, table_of_others
+
+    bench, found = Bench(tasks, held_out.split(",")), []
+    for checked in bench.others(others.split(",") if others else []):
+        found.append(checked)
+        nearly = (checked.like & ~checked.same).nonzero()[0]
+        for index in nearly[:show]:
+            print(f"{checked.name}: {' | '.join(checked.texts[index])}", flush=True)
+    Console().print(table_of_others(bench, found))
+    Console().print(table_of_edits(bench, seed))
