@@ -24,7 +24,7 @@ class Metric:
 
     name: str
     of: Callable[[Float64, Float64, Counts], Float64]
-    takes: Literal["labels", "values", "losses"]  # what `predicted` holds of each example
+    takes: Literal["labels", "values", "losses", "credits"]  # what `predicted` holds of each example
     unit: Literal["points", "nats"] = "points"  # points: 100 is perfect
     summary: str = ""
 
@@ -72,6 +72,12 @@ def pearson(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
     """100 * correlation of the values; 0 where either is constant."""
     one, two = (_centred(values, counts) for values in (truth, predicted))
     return _correlation(one, two, counts)
+
+
+def credit(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
+    """100 * mean of what every example earned, 0 to 1, which is what `predicted` holds."""
+    del truth
+    return _percent(counts @ predicted, counts.sum(axis=1))
 
 
 def loss(truth: Float64, predicted: Float64, counts: Counts) -> Float64:
@@ -129,6 +135,7 @@ METRICS = {
         Metric("matthews", matthews, "labels", summary="Matthews' correlation of labels"),
         Metric("spearman", spearman, "values", summary="rank correlation of values, of labels in order"),
         Metric("pearson", pearson, "values", summary="correlation of values"),
+        Metric("credit", credit, "credits", summary="mean of what examples earn, as lm-eval says"),
         Metric("loss", loss, "losses", "nats", summary="cross-entropy; half the squared error of numbers"),
     )
 }

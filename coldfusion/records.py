@@ -132,7 +132,7 @@ class TaskScore:
 
     task: str
     held_out: bool  # nobody ever contributes this task
-    protocol: str  # "probe", "head", "few-shot" or "fine-tune"
+    protocol: str  # "probe", "head", "few-shot", "fine-tune" or "lm-eval"
     seed: int
     score: float  # in the metric's unit
     num_examples: int  # of the test split

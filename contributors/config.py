@@ -73,6 +73,24 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
+class LmEvalConfig:
+    """What causal language models are scored on, and how: tasks of EleutherAI's lm-eval."""
+
+    tasks: list[str]  # names of tasks, groups and tags; each task in them is one of the suite
+    include_path: str | None = None  # a folder of further tasks' YAML files
+    metrics: list[str] = field(default_factory=lambda: ["acc", "exact_match"])  # those of these that it has
+    num_fewshot: int | None = None  # examples in the prompt, where a task allows them; None: the task's own
+    limit: int | None = None  # documents of a task, the first ones; None: all
+    batch_size: int = 8
+    dtype: str = "auto"  # of the weights: float32, bfloat16, ...; auto: the checkpoint's
+
+    def __post_init__(self) -> None:
+        if not self.tasks or not self.metrics:
+            raise ConfigError(f"lm_eval.{'metrics' if self.tasks else 'tasks'} names nothing")
+        _check_above_zero(self, "limit", "batch_size")
+
+
+@dataclass(frozen=True)
 class PoolConfig:
     """Where work runs, and what one job may use."""
 

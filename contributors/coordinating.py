@@ -149,9 +149,10 @@ def _evaluation(
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)
     materialise(hub, hub.resolve(tag_name(0)), pretrained)
+    suite.check(pretrained)
     with open_pool(config.pool) as pool:
         evaluator = Evaluator(pool=pool, cache=room / "scores")
-        jobs = jobs_of(suite.tasks, scored)
+        jobs = jobs_of(suite.tasks, scored) if Path(config.tasks).is_dir() else suite.jobs
         yield (
             lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before)),
             judging(evaluator, suite.tasks, [judged]),

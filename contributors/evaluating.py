@@ -18,8 +18,8 @@ from coldfusion.federation import read_state, tag_name
 from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation
 from contributors.evaluation import Evaluator, model_digest
+from contributors.jobs import Job, Scored
 from contributors.pool import open_pool
-from contributors.scoring import Scored, ScoreJob, jobs_of
 from contributors.suites import Suite
 from hub_sync.address import open_hub
 from hub_sync.rooms import state_folder
@@ -61,14 +61,17 @@ def compare(
     cache: folder of what was predicted before; None: in the user's state folder. Raises ConfigError,
     BaseError, HubError and RoundError.
     """
-    jobs, done = jobs_of(suite.tasks, suite.protocols), 0
+    done = 0
     with laid_out(targets) as models, open_pool(suite.pool) as workers:
+        jobs = suite.jobs
+        for model in models.values():
+            suite.check(model.directory)
         evaluator = Evaluator(pool=workers, cache=cache or state_folder() / "scores")
         digests = {name: model_digest(model.directory) for name, model in models.items()}
         distinct = {digests[name]: model.directory for name, model in models.items()}
         total = sum(len(evaluator.missing(directory, jobs)) for directory in distinct.values())
 
-        def scored(job: ScoreJob, _: Scored) -> None:
+        def scored(job: Job, _: Scored) -> None:
             nonlocal done
             done += 1
             tell(job.label, done, total)

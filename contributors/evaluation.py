@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from coldfusion.places import sha256_of
 from coldfusion.records import Evaluation
 from coldfusion.scores import Outcome, evaluation_of, gain_of, task_gains
 from contributors.gradients import write_gradient
+from contributors.jobs import Arrays, Job, Scored, take
 from contributors.pool import Pool
-from contributors.scoring import Predictions, Protocol, Scored, ScoreJob, jobs_of, score
+from contributors.scoring import Protocol, jobs_of
 from contributors.tasks import Task, validation_of
 
 VERSION = "2"
@@ -30,46 +32,43 @@ VERSION = "2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluator:
-    """Scores bases. What they predicted is kept below `cache`, by everything that it depends on."""
+    """Scores bases. What came of a job is kept below `cache`, by everything that it depends on."""
 
     pool: Pool
     cache: Path
-    on_progress: Callable[[ScoreJob, int, int], None] = lambda job, done, total: None
-    on_scored: Callable[[ScoreJob, Scored], None] = lambda job, scored: None
+    on_progress: Callable[[Job, int, int], None] = lambda job, done, total: None
+    on_scored: Callable[[Job, Scored], None] = lambda job, scored: None
 
-    def missing(self, base: Path, jobs: Sequence[ScoreJob]) -> list[ScoreJob]:
+    def missing(self, base: Path, jobs: Sequence[Job]) -> list[Job]:
         """Those of the jobs that were not done for this base yet."""
         return self._missing(model_digest(base), jobs)
 
-    def evaluate(self, base: Path, jobs: Sequence[ScoreJob], others: Mapping[str, Path]) -> Evaluation:
+    def evaluate(self, base: Path, jobs: Sequence[Job], others: Mapping[str, Path]) -> Evaluation:
         """The scores of one base, with its gains on others: "pretrained" or "previous" -> directory."""
         found = self.outcomes(base, jobs)
         return evaluation_of(found, {name: self.outcomes(other, jobs) for name, other in others.items()})
 
-    def outcomes(self, base: Path, jobs: Sequence[ScoreJob]) -> list[Outcome]:
-        """What the checkpoint directory `base` made of every job, by each of its task's metrics."""
+    def outcomes(self, base: Path, jobs: Sequence[Job]) -> list[Outcome]:
+        """What the checkpoint directory `base` made of every job, as each metric takes it."""
         model = model_digest(base)
         for job, result in self._run(base, self._missing(model, jobs)):
-            _save(self._place(model, job), result.predictions)
+            _save(self._place(model, job), result.kept)
             self.on_scored(job, result)
-        found = [(job, _load(self._place(model, job))) for job in jobs]
-        return [made.outcome(job, metric) for job, made in found for metric in job.task.metrics]
+        return [outcome for job in jobs for outcome in job.outcomes(_load(self._place(model, job)))]
 
-    def _missing(self, model: str, jobs: Sequence[ScoreJob]) -> list[ScoreJob]:
+    def _missing(self, model: str, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if not self._place(model, job).exists()]
 
-    def _run(self, base: Path, jobs: Sequence[ScoreJob]) -> Iterator[tuple[ScoreJob, Scored]]:
+    def _run(self, base: Path, jobs: Sequence[Job]) -> Iterator[tuple[Job, Scored]]:
         if not jobs:
             return
-        for job, result in self.pool.run(score, base, jobs, self.on_progress):
+        for job, result in self.pool.run(take, base, jobs, self.on_progress):
             if isinstance(result, Exception):
-                raise RoundError(f"cannot score {job.task.name}: {result}") from result
+                raise RoundError(f"cannot score {job.label}: {result}") from result
             yield job, result
 
-    def _place(self, model: str, job: ScoreJob) -> Path:
-        parts = [VERSION, model, job.task.digest, job.task.name, job.protocol, str(job.seed)]
-        parts.append(repr(job.settings))
-        return self.cache / f"{_digest(parts)}.npz"
+    def _place(self, model: str, job: Job) -> Path:
+        return self.cache / f"{_digest([VERSION, model, *job.key])}.npz"
 
 
 def others(pretrained: Path, before: Path | None) -> dict[str, Path]:
@@ -117,15 +116,16 @@ def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _save(path: Path, made: Predictions) -> None:
+def _save(path: Path, made: Arrays) -> None:
+    arrays: dict[str, Any] = dict(made)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
-            np.savez(file, **{field.name: getattr(made, field.name) for field in fields(made)})
+            np.savez(file, **arrays)
         partial.replace(path)
 
 
-def _load(path: Path) -> Predictions:
+def _load(path: Path) -> Arrays:
     with np.load(path, allow_pickle=False) as kept:
-        return Predictions(**{field.name: kept[field.name] for field in fields(Predictions)})
+        return {name: kept[name] for name in kept.files}

@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
 
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.dtypes import Array
@@ -161,16 +165,37 @@ def tensor_reader(body: nn.Module) -> Callable[[str], Array]:
 
 def check_encoder(source: str) -> None:
     """Raise BaseError where `source` is no encoder, judging by its config alone."""
-    try:
-        config: Any = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as exc:
-        raise BaseError(f"{source}: no model can be had: {_first_line(exc)}") from exc
-    is_encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if not is_encoder or config.is_encoder_decoder or getattr(config, "is_decoder", False):
+    config = _config_of(source)
+    if not _is_encoder(config):
         raise BaseError(
             f"{source}: {config.model_type} is not an encoder; a base is one that AutoModelForMaskedLM "
             "knows, like bert, roberta or modernbert"
         )
+
+
+def check_causal(source: str) -> None:
+    """Raise BaseError where `source` is no causal language model with a head, judging by its config alone."""
+    config = _config_of(source)
+    if _is_encoder(config) or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise BaseError(
+            f"{source}: {config.model_type} is no causal language model; lm_eval scores what "
+            "AutoModelForCausalLM knows, like llama, qwen3 or gpt2"
+        )
+    bare = [MODEL_MAPPING_NAMES.get(config.model_type)] == config.architectures
+    if bare and not getattr(config, "tie_word_embeddings", False):
+        raise BaseError(f"{source}: the head is missing, a {config.architectures[0]} predicts no tokens")
+
+
+def _config_of(source: str) -> Any:
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError, KeyError) as exc:
+        raise BaseError(f"{source}: no model can be had: {_first_line(exc)}") from exc
+
+
+def _is_encoder(config: Any) -> bool:
+    both = config.is_encoder_decoder or getattr(config, "is_decoder", False)
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not both
 
 
 def _first_line(exc: BaseException) -> str:

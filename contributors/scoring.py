@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from coldfusion.seeds import seed_for
 from contributors.config import ProbeConfig, TrainingConfig
 from contributors.data import Examples, Scale, load_task
 from contributors.finetuning import finetune, predict
+from contributors.jobs import Arrays, Scored
 from contributors.models import load_body, load_tokenizer
 from contributors.probing import features, fit_head
 from contributors.reporting import Report
@@ -51,7 +52,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreJob:
-    """One score to be computed."""
+    """One score to be computed: a `Job`."""
 
     task: Task
     protocol: str
@@ -60,8 +61,18 @@ class ScoreJob:
 
     @property
     def label(self) -> str:
-        """What a person calls it."""
         return f"{self.task.name} ({self.protocol}, seed {self.seed})"
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.task.digest, self.task.name, self.protocol, str(self.seed), repr(self.settings)
+
+    def take(self, base: Path, report: Report) -> Scored:
+        return score(base, self, report)
+
+    def outcomes(self, kept: Arrays) -> list[Outcome]:
+        made = Predictions(**kept)
+        return [made.outcome(self, metric) for metric in self.task.metrics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +96,6 @@ class Predictions:
             truth=self.truth.astype(np.float64),
             predicted=predicted.astype(np.float64),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What came of a job, and when the base was at work for it (seconds since the epoch)."""
-
-    predictions: Predictions
-    interval: tuple[float, float]
-    num_examples: int
 
 
 def predictions_on(test: Examples, logits: Float64, scale: Scale | None) -> Predictions:
@@ -128,7 +130,7 @@ def number_predictions(predicted: Float64, truth: Float64, scale: Scale) -> Pred
 
 
 def score(base: Path, job: ScoreJob, report: Report) -> Scored:
-    """Score the checkpoint directory `base` on one task."""
+    """Score the checkpoint directory `base` on one task. What is kept are the fields of `Predictions`."""
     train, test = load_task(job.task.train, job.task.test)
     scale = train.scale
     seed = seed_for(job.seed, job.protocol, job.task.name)
@@ -144,7 +146,7 @@ def score(base: Path, job: ScoreJob, report: Report) -> Scored:
         finetuned = finetune(base, train, settings, seed=seed, report=report)
         logits = predict(finetuned, test, settings)
     made = predictions_on(test, logits, scale)
-    return Scored(made, (started, time.time()), len(train.rows) + len(test.rows))
+    return Scored(asdict(made), (started, time.time()), len(train.rows) + len(test.rows))
 
 
 def jobs_of(tasks: Sequence[Task], protocols: Sequence[Protocol]) -> list[ScoreJob]:

@@ -19,6 +19,16 @@
     few_shot: {max_examples: 100}
 
 Paths are relative to the file. What is not said has the paper's values (Don-Yehiya et al. 2023).
+
+A suite of causal language models names tasks of EleutherAI's lm-eval instead, which `coldfusion[lm-eval]`
+installs. A group (mmlu) or tag (ai2_arc) stands for all of its tasks.
+
+    lm_eval:
+      tasks: [hellaswag, arc_easy, moods]
+      include_path: my_tasks                        # YAML files of further tasks, such as moods
+      metrics: [acc_norm, exact_match]              # those of these that a task has; default acc, exact_match
+      num_fewshot: 5
+      limit: 500                                    # documents of each task
 """
 
 from __future__ import annotations
@@ -30,9 +40,12 @@ from pathlib import Path
 from coldfusion.config import load
 from coldfusion.errors import ConfigError
 from coldfusion.metrics import metric_named
-from contributors.config import PoolConfig, ProbeConfig, TrainingConfig
+from contributors.config import LmEvalConfig, PoolConfig, ProbeConfig, TrainingConfig
 from contributors.data import Split
-from contributors.scoring import FEW_SHOT, FINE_TUNE, HEAD, PROBE, PROTOCOLS, Protocol
+from contributors.jobs import Job
+from contributors.lmeval import LmJob, lm_jobs
+from contributors.models import check_causal
+from contributors.scoring import FEW_SHOT, FINE_TUNE, HEAD, PROBE, PROTOCOLS, Protocol, jobs_of
 from contributors.taskfolder import read_tasks
 from contributors.tasks import Task, check_task
 
@@ -71,6 +84,7 @@ class SuiteConfig:
     head: TrainingConfig = field(default_factory=TrainingConfig)
     few_shot: TrainingConfig = field(default_factory=_few_shot)
     fine_tune: TrainingConfig = field(default_factory=TrainingConfig)
+    lm_eval: LmEvalConfig | None = None  # instead of tasks, protocols and the rest
     pool: PoolConfig = field(default_factory=PoolConfig)
 
 
@@ -81,6 +95,17 @@ class Suite:
     tasks: tuple[Task, ...]
     protocols: tuple[Protocol, ...]
     pool: PoolConfig
+    lm_jobs: tuple[LmJob, ...] = ()  # of a suite of causal language models, which has no tasks
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Every score that there is to take of a base."""
+        return [*jobs_of(self.tasks, self.protocols), *self.lm_jobs]
+
+    def check(self, base: Path) -> None:
+        """Raise BaseError where lm-eval is asked for, and the checkpoint is no causal language model."""
+        if self.lm_jobs:
+            check_causal(str(base))
 
 
 def read_suite(path: Path, overrides: Sequence[str] = (), *, protocols: Sequence[str] = ()) -> Suite:
@@ -90,6 +115,8 @@ def read_suite(path: Path, overrides: Sequence[str] = (), *, protocols: Sequence
     DataError, naming what is wrong, before anything is computed.
     """
     config = load(SuiteConfig, None if path.is_dir() else path, overrides)
+    if config.lm_eval is not None:
+        return _of_language_models(config, config.lm_eval, path, protocols)
     names = list(protocols) or config.protocols
     chosen = tuple(_protocol(name, config) for name in dict.fromkeys(names))
     if path.is_dir():
@@ -100,6 +127,23 @@ def read_suite(path: Path, overrides: Sequence[str] = (), *, protocols: Sequence
         if sum(task.name == name for task in config.tasks) > 1:
             raise ConfigError(f"{path}: two tasks are called {name!r}; name them apart")
     return Suite(tuple(_task(task, path) for task in config.tasks), chosen, config.pool)
+
+
+def _of_language_models(
+    config: SuiteConfig, lm_eval: LmEvalConfig, path: Path, protocols: Sequence[str]
+) -> Suite:
+    if config.tasks or path.is_dir():
+        raise ConfigError(
+            f"{path}: tasks are for encoders and lm_eval for causal language models; make a suite of each"
+        )
+    if protocols:
+        raise ConfigError(f"{path}: protocol {protocols[0]!r} is for encoders; lm_eval is taken without one")
+    if lm_eval.include_path is not None:
+        folder = path.parent / lm_eval.include_path
+        if not folder.is_dir():
+            raise ConfigError(f"{path}: lm_eval.include_path {lm_eval.include_path}: no such folder")
+        lm_eval = replace(lm_eval, include_path=str(folder.resolve()))
+    return Suite((), (), config.pool, lm_jobs(lm_eval))
 
 
 def _protocol(name: str, config: SuiteConfig) -> Protocol:

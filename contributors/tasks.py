@@ -56,13 +56,9 @@ def check_task(
 
     metrics: none named is accuracy, or spearman where labels are numbers.
     """
-    for metric in metrics:
-        metric_named(metric)
     train, test = (split if isinstance(split, Split) else Split(split) for split in (train, test))
     splits = load_task(train, test)
-    if splits[0].scale is not None:
-        _refuse_metrics_of_classes(name, metrics, splits[0])
-        metrics = metrics or ("spearman",)
+    metrics = _fitting(name, metrics, splits[0])
     digest = hashlib.sha256("".join(split.digest for split in splits).encode()).hexdigest()
     texts = [whole_hashes(split.texts, b"") for split in splits]
     return Task(
@@ -72,16 +68,18 @@ def check_task(
         held_out=held_out,
         digest=digest,
         characters=splits[0].characters,
-        metrics=tuple(metrics) or ("accuracy",),
+        metrics=metrics,
         train_texts=texts[0],
         all_texts=distinct(np.concatenate(texts)),
     )
 
 
-def _refuse_metrics_of_classes(name: str, metrics: Sequence[str], numbers: Examples) -> None:
-    if odd := [metric for metric in metrics if metric_named(metric).takes == "labels"]:
-        fitting = ", ".join(metric.name for metric in METRICS.values() if metric.takes != "labels")
-        raise ConfigError(
-            f"task {name!r}: {odd[0]} is of classes, and labels are numbers like {numbers.labels[0]:g}; "
-            f"use one of {fitting}"
-        )
+def _fitting(name: str, metrics: Sequence[str], examples: Examples) -> tuple[str, ...]:
+    """The metrics, or the usual one. Raises ConfigError where one is not of labels of this kind."""
+    numbers = examples.scale is not None
+    kinds = ("values", "losses") if numbers else ("labels", "values", "losses")
+    if odd := [metric for metric in metrics if metric_named(metric).takes not in kinds]:
+        have = f"numbers like {examples.labels[0]:g}" if numbers else "classes"
+        use = ", ".join(metric.name for metric in METRICS.values() if metric.takes in kinds)
+        raise ConfigError(f"task {name!r}: {odd[0]} is not of its labels, which are {have}; use one of {use}")
+    return tuple(metrics) or ("spearman" if numbers else "accuracy",)

@@ -47,7 +47,7 @@ def bench_probe(base: Path, tasks: Path, most: int, threads: int) -> Iterator[Pa
         for protocol, settings in ((PROBE, ProbeConfig()), (HEAD, HEAD_TRAINING)):
             started = time.perf_counter()
             job = ScoreJob(task=task, protocol=protocol, seed=0, settings=settings)
-            made = score(base, job, unheard).predictions.outcome(job, task.metrics[0]).score.score
+            made = job.outcomes(score(base, job, unheard).kept)[0].score.score
             found[protocol] = (time.perf_counter() - started, made)
         yield Pair(task, found[PROBE][0], found[HEAD][0], found[PROBE][1], found[HEAD][1])
 

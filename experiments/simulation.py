@@ -24,9 +24,10 @@ from coldfusion.records import Evaluation, RoundRecord, Verdict
 from coldfusion.seeds import seed_for
 from contributors.evaluation import Evaluator, assessing, judging, others
 from contributors.founding import name_of
+from contributors.jobs import Job, Scored
 from contributors.node import Submission, Turn, contribute, submitted
 from contributors.pool import Pool, open_pool
-from contributors.scoring import FINE_TUNE, PROBE, Protocol, Scored, ScoreJob, jobs_of
+from contributors.scoring import FINE_TUNE, PROBE, Protocol, jobs_of
 from contributors.tasks import Task
 from contributors.tracking import Tracker
 from experiments.config import SimulationConfig
@@ -195,7 +196,7 @@ class Simulation:
             on_scored=partial(self._on_scored, index),
         )
 
-    def _on_scored(self, index: int, job: ScoreJob, scored: Scored) -> None:
+    def _on_scored(self, index: int, job: Job, scored: Scored) -> None:
         self.timeline.add(Interval(SCORE, index, job.label, *scored.interval))
         self.progress.finish(job.label, scored.num_examples)
 

@@ -53,6 +53,7 @@ NO_TRACE_OF = {
     "starlette": {"hub_sync"},
     "uvicorn": {"hub_sync"},
     "lz4": {"hub_sync"},
+    "lm_eval": {"contributors"},
 }
 """Libraries that only these layers import by name."""
 

@@ -6,8 +6,9 @@ import pytest
 from coldfusion.errors import ConfigError, RoundError
 from contributors.config import ProbeConfig, refuse_held_out
 from contributors.evaluation import Evaluator, model_digest, others
+from contributors.jobs import Job, Scored
 from contributors.pool import SerialPool
-from contributors.scoring import PROBE, Protocol, Scored, ScoreJob, jobs_of
+from contributors.scoring import PROBE, Protocol, jobs_of
 from contributors.tasks import Task, check_task
 from experiments.smallbase import make_base
 from tests.tasks import sentences, write_task
@@ -26,12 +27,12 @@ def tasks(tmp_path: Path) -> list[Task]:
 
 
 @pytest.fixture
-def scored() -> list[ScoreJob]:
+def scored() -> list[Job]:
     return []
 
 
 @pytest.fixture
-def evaluator(scored: list[ScoreJob], tmp_path: Path) -> Evaluator:
+def evaluator(scored: list[Job], tmp_path: Path) -> Evaluator:
     return Evaluator(
         pool=SerialPool(), cache=tmp_path / "scores", on_scored=lambda job, _: scored.append(job)
     )
@@ -52,7 +53,7 @@ def test_the_pretrained_model_has_no_gain_on_itself(
 
 
 def test_nothing_is_scored_twice(
-    evaluator: Evaluator, tasks: list[Task], scored: list[ScoreJob], tiny_base: Path, tmp_path: Path
+    evaluator: Evaluator, tasks: list[Task], scored: list[Job], tiny_base: Path, tmp_path: Path
 ) -> None:
     jobs, other = jobs_of(tasks, [PROBED]), another_base(tmp_path / "other")
     first = evaluator.evaluate(other, jobs, others(tiny_base, None))
@@ -64,7 +65,7 @@ def test_nothing_is_scored_twice(
 
 
 def test_another_metric_of_the_same_task_is_not_another_score(
-    evaluator: Evaluator, tasks: list[Task], scored: list[ScoreJob], tiny_base: Path
+    evaluator: Evaluator, tasks: list[Task], scored: list[Job], tiny_base: Path
 ) -> None:
     more = [dataclasses.replace(task, metrics=("accuracy", "loss", "spearman")) for task in tasks[:1]]
     evaluator.outcomes(tiny_base, jobs_of(tasks[:1], [PROBED]))
@@ -82,7 +83,7 @@ def test_a_score_that_cannot_be_taken_names_the_task(
     evaluator: Evaluator, tasks: list[Task], tiny_base: Path
 ) -> None:
     Path(tasks[0].train.source).unlink()
-    with pytest.raises(RoundError, match="cannot score seen: .*train.csv: no such file"):
+    with pytest.raises(RoundError, match="cannot score seen .probe, seed 0.: .*train.csv: no such file"):
         evaluator.outcomes(tiny_base, jobs_of(tasks, [PROBED]))
 
 

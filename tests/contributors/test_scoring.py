@@ -13,6 +13,7 @@ from contributors.scoring import (
     FINE_TUNE,
     HEAD,
     PROBE,
+    Predictions,
     Protocol,
     ScoreJob,
     jobs_of,
@@ -51,13 +52,13 @@ def test_every_protocol_learns_a_task_whose_label_is_one_word(
     tiny_base: Path, task: Task, protocol: str
 ) -> None:
     found = score(tiny_base, job(task, protocol), unheard)
-    assert found.predictions.outcome(job(task, protocol), "accuracy").score.score > 60
-    assert found.predictions.truth.shape == found.predictions.losses.shape == (60,)
+    assert [outcome.score.score > 60 for outcome in job(task, protocol).outcomes(found.kept)] == [True]
+    assert found.kept["truth"].shape == found.kept["losses"].shape == (60,)
 
 
 def test_the_same_seed_gives_the_same_score(tiny_base: Path, task: Task) -> None:
-    one, two, other = (score(tiny_base, job(task, FEW_SHOT, s), unheard).predictions for s in (0, 0, 1))
-    assert one.losses.tobytes() == two.losses.tobytes() != other.losses.tobytes()
+    found = [score(tiny_base, job(task, FEW_SHOT, seed), unheard).kept["losses"] for seed in (0, 0, 1)]
+    assert found[0].tobytes() == found[1].tobytes() != found[2].tobytes()
 
 
 def test_predictions_by_hand() -> None:
@@ -83,12 +84,12 @@ def test_a_task_whose_labels_are_numbers_is_scored_by_correlation_and_loss(
     ]
     task = check_task("grades", paths[0], paths[1], held_out=True)
     assert task.metrics == ("spearman",)
-    made = score(tiny_base, job(task, protocol), unheard).predictions
+    made = Predictions(**score(tiny_base, job(task, protocol), unheard).kept)
     scores = {name: made.outcome(job(task, protocol), name).score.score for name in FITTING}
     assert scores["spearman"] > 40 and scores["pearson"] > 50
     assert scores["loss"] < 0.4  # 0.5 is what the labels' mean costs
     assert scores["pearson"] == pytest.approx(100 * pearsonr(made.truth, made.values).statistic, abs=1e-3)
-    with pytest.raises(ConfigError, match="task 'grades': accuracy is of classes, and labels are numbers"):
+    with pytest.raises(ConfigError, match="task 'grades': accuracy is not of its labels, which are numbers"):
         check_task("grades", paths[0], paths[1], held_out=True, metrics=["loss", "accuracy"])
 
 
