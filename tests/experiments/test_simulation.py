@@ -87,7 +87,7 @@ def test_every_candidate_was_judged_on_the_held_out_task_and_says_so(config: Sim
         names = [e.contributor for e in record.entries if e.accepted]
         assert [w.contributor for w in record.worths] == names
         assert all(w.gain and w.estimate is not None and w.tasks[0].task == "date" for w in record.worths)
-    assert "judging" in said and "Gate, everybody:" in result.report.read_text()
+    assert "judging" in said and "At the gate</h3>\n<p class" in result.report.read_text()
 
 
 def test_a_federation_from_its_first_base_to_its_report(config: SimulationConfig) -> None:
