@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
+from typing import TypeVar
 
 import threadpoolctl
 import torch
+
+T = TypeVar("T")
 
 
 def limit_threads(threads: int) -> None:
@@ -33,3 +39,48 @@ def wants_bf16(choice: bool | None) -> bool:
 def autocast(bf16: bool | None) -> AbstractContextManager[object]:
     """Matrix products in bf16, or everything in fp32."""
     return torch.autocast(device().type, dtype=torch.bfloat16, enabled=wants_bf16(bf16))
+
+
+def side_by_side(work: Callable[[Iterator[T]], None], items: Iterable[T]) -> None:
+    """Let `work` take the items, in as many threads as torch may use here, each computing alone.
+
+    Threads that share the work on one small batch mostly wait for one another. Every item goes to one call;
+    each call gets an iterator that ends when there are no more. On a GPU there is one call.
+    """
+    threads = torch.get_num_threads()
+    shared = _Shared(iter(items))
+    if threads == 1 or device().type == "cuda":
+        work(shared)
+        return
+
+    def alone() -> None:
+        torch.set_num_threads(1)  # of this thread
+        work(shared)
+
+    try:
+        with ThreadPoolExecutor(threads) as workers, shared.ended():
+            for call in [workers.submit(alone) for _ in range(threads)]:
+                call.result()
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Shared(Iterator[T]):
+    """An iterator that several threads take from."""
+
+    def __init__(self, items: Iterator[T]) -> None:
+        self.items, self.lock, self.over = items, Lock(), False
+
+    def __next__(self) -> T:
+        with self.lock:
+            if self.over:
+                raise StopIteration
+            return next(self.items)
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """Nobody gets another item once the block is left, be it by an error or by Ctrl-C."""
+        try:
+            yield
+        finally:
+            self.over = True

@@ -36,8 +36,8 @@ from coldfusion.errors import DataError
 from coldfusion.seeds import seed_for
 from contributors.config import ProbeConfig, TrainingConfig
 from contributors.data import Examples
-from contributors.devices import autocast, device, wants_bf16
-from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
+from contributors.devices import device, wants_bf16
+from contributors.encoding import encode, pass_forward
 from contributors.lora import add_lora, fold_lora
 from contributors.models import Classifier, load_body, load_tokenizer, set_dropout
 from contributors.probing import features, fit_head
@@ -210,10 +210,11 @@ def predict(finetuned: Finetuned, examples: Examples, config: TrainingConfig) ->
     Where labels are numbers, the one logit is what is predicted, in the labels' unit.
     """
     rows = encode(examples, finetuned.tokenizer, max_length=config.max_length)
-    found, where = np.empty((len(rows), examples.num_labels)), device()
-    finetuned.classifier.to(where).eval()
-    with torch.inference_mode(), autocast(config.bf16):
-        for positions, batch in batches_by_length(rows, finetuned.tokenizer, tokens=BATCH_TOKENS):
-            inputs = {name: tensor.to(where) for name, tensor in batch.items()}
-            found[positions] = finetuned.classifier(**inputs)["logits"].double().cpu().numpy()
-    return found
+    classifier: nn.Module = finetuned.classifier.to(device()).eval()
+    return pass_forward(
+        lambda inputs: classifier(**inputs)["logits"],
+        rows,
+        finetuned.tokenizer,
+        width=examples.num_labels,
+        bf16=config.bf16,
+    ).astype(np.float64)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import KFold
@@ -20,8 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from coldfusion.dtypes import Float64
 from contributors.config import ProbeConfig
 from contributors.data import Examples
-from contributors.devices import autocast, device
-from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
+from contributors.devices import device
+from contributors.encoding import encode, pass_forward
 from contributors.models import POOLINGS
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -44,17 +43,16 @@ def features(
     body: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Examples, config: ProbeConfig
 ) -> NDArray[np.float32]:
     """The pooled last hidden state of every example, (number of examples, hidden)."""
-    rows = encode(examples, tokenizer, max_length=config.max_length)
-    found = np.empty((len(rows), body.config.hidden_size), dtype=np.float32)
-    pool, where = POOLINGS[config.pooling], device()
+    rows, pool = encode(examples, tokenizer, max_length=config.max_length), POOLINGS[config.pooling]
     encoder: nn.Module = body
-    encoder.to(where).eval()
-    with torch.inference_mode(), autocast(config.bf16):
-        for positions, batch in batches_by_length(rows, tokenizer, tokens=BATCH_TOKENS):
-            inputs = {name: tensor.to(where) for name, tensor in batch.items()}
-            pooled = pool(body(**inputs).last_hidden_state, inputs["attention_mask"])
-            found[positions] = pooled.float().cpu().numpy()
-    return found
+    encoder.to(device()).eval()
+    return pass_forward(
+        lambda inputs: pool(body(**inputs).last_hidden_state, inputs["attention_mask"]),
+        rows,
+        tokenizer,
+        width=body.config.hidden_size,
+        bf16=config.bf16,
+    )
 
 
 @dataclass(frozen=True, slots=True)

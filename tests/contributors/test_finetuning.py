@@ -9,12 +9,10 @@ from sklearn.metrics import r2_score
 
 from coldfusion.errors import ConfigError, DataError
 from coldfusion.seeds import seed_for
-from contributors import finetuning
 from contributors.config import EarlyStopping, ProbeConfig, TrainingConfig
 from contributors.data import Examples, load_examples
-from contributors.encoding import batches_by_length, encode
 from contributors.finetuning import finetune, predict
-from contributors.models import load_body, load_tokenizer
+from contributors.models import load_body
 from contributors.probing import features, fit_probe, fit_ridge
 from tests.tasks import graded, sentences, write_csv
 
@@ -157,17 +155,3 @@ def test_training_that_diverges_is_an_error(tiny_base: Path, examples: Examples)
 def test_a_config_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(wrong))} '?{next(iter(wrong.values()))}'? is not"):
         TrainingConfig(**wrong)  # type: ignore[arg-type]
-
-
-def test_batches_hold_rows_of_like_length_and_every_row_once(tiny_base: Path, tmp_path: Path) -> None:
-    rows = [("soup " * n, n % 2) for n in (1, 9, 2, 8, 3)]
-    tokenizer = load_tokenizer(tiny_base)
-    encoded = encode(
-        load_examples(write_csv(tmp_path / "x.csv", ["text", "label"], rows)), tokenizer, max_length=8
-    )
-    batches = [
-        (rows, batch["input_ids"].shape) for rows, batch in batches_by_length(encoded, tokenizer, tokens=16)
-    ]
-    # Lengths with [CLS] and [SEP], cut at 8: 3, 8, 4, 8, 5.
-    assert batches == [([1, 3], (2, 8)), ([4, 2, 0], (3, 5))]
-    assert finetuning.BATCH_TOKENS > 0
