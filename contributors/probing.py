@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, RidgeCV
 from sklearn.model_selection import KFold
+from threadpoolctl import threadpool_limits
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -115,8 +118,10 @@ def fit_probe(
     )
     mean, spread = _standard(train)
     standardised = (train - mean) / spread
-    chosen = float(chooser.fit(standardised, labels).C_)
-    classifier = LogisticRegression(C=chosen, max_iter=1000).fit(standardised, labels)
+    # Small products: shared out among threads, they take several times as long. Folds go side by side.
+    with threadpool_limits(1, user_api="blas"), parallel_config("threading", n_jobs=torch.get_num_threads()):
+        chosen = float(chooser.fit(standardised, labels).C_)
+        classifier = LogisticRegression(C=chosen, max_iter=1000).fit(standardised, labels)
     coefficients, intercept = classifier.coef_, classifier.intercept_
     if len(classifier.classes_) == 2:  # one row for two classes: its logit, shared out between them
         halves = np.array([[-0.5], [0.5]])
