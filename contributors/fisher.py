@@ -36,7 +36,7 @@ def fisher_diagonal(finetuned: Finetuned, examples: Examples, config: TrainingCo
     a time: the square of a batch's gradient is not the sum of the squares.
     """
     rows = encode(examples, finetuned.tokenizer, max_length=config.max_length)
-    labels, where = rows["labels"], device()
+    labels, where = rows["labels"][:], device()
     classifier = finetuned.classifier.to(where).eval()
     body = dict(classifier.body.named_parameters())
     with _all_trained(body.values()):

@@ -88,7 +88,7 @@ def gradient_of(
 ) -> Gradient:
     """Of the mean loss on tokenised rows with respect to the classifier's body, by its parameters' names."""
     classifier.to(device()).eval()
-    labels, seen = torch.tensor(rows["labels"]), 0
+    labels, seen = torch.tensor(rows["labels"][:]), 0
     for positions, batch in batches_by_length(rows, tokenizer, tokens=BATCH_TOKENS[device().type]):
         batch["labels"] = labels[positions]
         inputs = {name: tensor.to(device()) for name, tensor in batch.items()}
