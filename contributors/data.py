@@ -101,8 +101,8 @@ class Examples:
         Equal for equal texts and labels in the same order, whatever file they came from.
         """
         digest = hashlib.sha256()
-        for row in self.rows:
-            digest.update(json.dumps([row["text"], row.get("text_pair"), row["label"]]).encode())
+        for texts, label in zip(self.texts, self.rows["label"][:], strict=True):
+            digest.update(json.dumps([texts[0], texts[1] if self.is_pair else None, label]).encode())
         return digest.hexdigest()
 
     def sample(self, most: int | None, *, seed: int) -> Examples:
