@@ -1,6 +1,6 @@
 """`coldfusion bench attribution`: is a contribution with shuffled labels told apart from a good one?
 
-Federations of four contributors, one round each, everything drawn anew by a seed. Two of the four are twins:
+Federations of three contributors, one round each, everything drawn anew by a seed. Two of the three are twins:
 each trains on one half of the same task's examples, one of them on shuffled labels. What the two are worth,
 by leaving each out and by the first-order estimate, is found out as in any round. They are told apart where
 the honest twin is worth more.
@@ -37,14 +37,14 @@ from contributors.tasks import Task
 from experiments.report import machine
 from hub_sync.local import LocalHub
 
-HONEST, SHUFFLED, OTHERS = "honest", "shuffled", 2
-HELD_OUT = 8
-SHOTS = 1000
+HONEST, SHUFFLED, OTHERS = "honest", "shuffled", 1
+HELD_OUT = 12
+SHOTS = 400
 """Training examples of each contributor."""
 LONGEST = 150
 """Characters of a text, on average: of longer ones ten federations would take hours."""
-TRAINING = TrainingConfig(lr=1e-4, epochs=3.0, batch_size=32, max_length=64, warmup=0.1)
-PROBING = ProbeConfig(max_length=64, max_examples=1000)
+TRAINING = TrainingConfig(lr=2e-4, epochs=8.0, batch_size=32, max_length=64, warmup=0.1)
+PROBING = ProbeConfig(max_length=64, max_examples=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
