@@ -1,9 +1,9 @@
 """`coldfusion bench attribution`: is a contribution with shuffled labels told apart from a good one?
 
-Federations of three contributors, one round each, everything drawn anew by a seed. Two of the three are twins:
-each trains on one half of the same task's examples, one of them on shuffled labels. What the two are worth,
-by leaving each out and by the first-order estimate, is found out as in any round. They are told apart where
-the honest twin is worth more.
+Federations of three contributors, one round each, everything drawn anew by a seed. Two of the three are
+twins: each trains on one half of the same task's examples, one of them on shuffled labels. What the two are
+worth, by leaving each out and by the first-order estimate, is found out as in any round. They are told apart
+where the honest twin is worth more.
 """
 
 from __future__ import annotations
