@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import tempfile
 import uuid
@@ -18,9 +20,28 @@ if TYPE_CHECKING:
     from tests.served import Served
     from tests.smalldisk import SmallDisk
 
+MEMORY = Path("/dev/shm")  # a folder in memory, on Linux
+ENOUGH = 2 << 30  # bytes; a run has some 0.5 GB of files at a time, and Ray keeps its objects there too
+
+
+def quick_folder() -> str:
+    """Where the tests' files go: into memory where it can be, since they wait for a disk thousands of times.
+
+    A kill is survived there as on a disk. TMPDIR or PYTEST_DEBUG_TEMPROOT choose another place.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
+        return tempfile.gettempdir()
+    may_run_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # compiled kernels are loaded from there
+    return str(MEMORY) if may_run_programs and shutil.disk_usage(MEMORY).free > ENOUGH else "/tmp"
+
+
+TEMPORARY = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
+HOME = tempfile.mkdtemp(prefix="coldfusion-tests-", dir=TEMPORARY)
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+
 # Read by the libraries when they are imported, so set before any of them is.
 os.environ |= {
-    "HF_HOME": tempfile.mkdtemp(prefix="coldfusion-tests-"),
+    "HF_HOME": HOME,
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
