@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -32,7 +33,9 @@ def quick_folder() -> str:
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return tempfile.gettempdir()
     may_run_programs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # compiled kernels are loaded from there
-    return str(MEMORY) if may_run_programs and shutil.disk_usage(MEMORY).free > ENOUGH else "/tmp"
+    return (
+        str(MEMORY) if may_run_programs and shutil.disk_usage(MEMORY).free > ENOUGH else tempfile.gettempdir()
+    )
 
 
 TEMPORARY = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
@@ -113,3 +116,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         pytest.skip("only root can mount a file system")
     yield small
     small.unmount()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported until now stays: no need to look through it for garbage after every training."""
+    gc.collect()
+    gc.freeze()
