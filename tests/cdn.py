@@ -39,13 +39,14 @@ class Redirecting:
     def _serve(self, kind: type[_Handler]) -> ThreadingHTTPServer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (kind,), {"hub": self}))
         server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return server
 
 
 class _Handler(BaseHTTPRequestHandler):
     hub: Redirecting
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the second part of an answer waits 40 ms for word of the first
 
     def answer(self, status: int, headers: dict[str, str], data: bytes = b"") -> None:
         self.send_response(status)

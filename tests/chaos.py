@@ -35,7 +35,7 @@ class ChaosProxy:
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -56,6 +56,7 @@ class ChaosProxy:
 class _Handler(BaseHTTPRequestHandler):
     proxy: ChaosProxy
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or the second part of an answer waits 40 ms for word of the first
 
     def handle_one_request(self) -> None:
         with suppress(ConnectionError, TimeoutError):

@@ -23,7 +23,7 @@ from tests.served import token_of
 
 ClientOf = Callable[[str], HuggingFaceHub]
 HASTY = Patience(attempts=1)
-PATIENT = Patience(attempts=12, longest=0.1)
+PATIENT = Patience(attempts=12, sleep=lambda seconds: time.sleep(min(seconds, 0.05)))
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_a_hub_that_lies_about_ranges_is_found_out(
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Liar) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         hub = replace(client_of("lab"), endpoint=url, patience=Patience(attempts=1))
         with pytest.raises(kind, match=reason):
