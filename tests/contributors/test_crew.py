@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -41,14 +41,16 @@ from coldfusion.tensorwriter import TensorWriter
 from contributors.cluster import start_ray
 from contributors.config import PoolConfig
 from contributors.crew import RayCrew, ray_crew
-from contributors.pool import Pool
 from hub_sync.huggingface import HuggingFaceHub
 from hub_sync.huggingface.modelrepo import ModelRepo
 from tests.coldfusion.cohorts import TAKES
-from tests.coldfusion.lora.test_adapters import pair
-from tests.coldfusion.lora.test_adapters import write as write_adapter
+from tests.coldfusion.lora.adapterfiles import pair
+from tests.coldfusion.lora.adapterfiles import write as write_adapter
 from tests.helpers import finetuned, small_body, write_checkpoint
 from tests.served import token_of
+
+if TYPE_CHECKING:  # workers import this module too, and would bring in torch for it
+    from contributors.pool import Pool
 
 BODY = small_body() | {
     "big": np.random.default_rng(0).normal(0, 0.02, (600, 1000)).astype(np.float32),
