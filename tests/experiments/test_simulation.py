@@ -2,13 +2,12 @@ import dataclasses
 import io
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 from transformers import AutoModel, AutoTokenizer
 
 from coldfusion.config import Policy, dump
@@ -32,22 +31,36 @@ NAMES = ["apple", "berry", "cherry", "date"]
 UNATTRIBUTED = Policy(leave_one_out=0, estimates=False)
 
 
-@pytest.fixture
-def config(tiny_base: Path, tmp_path: Path) -> SimulationConfig:
+@pytest.fixture(scope="module")
+def undisturbed(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> SimulationConfig:
+    """The config of the run that `whole` is."""
+    room = tmp_path_factory.mktemp("whole")
     return SimulationConfig(
         name="test",
         base=str(tiny_base),
-        tasks=str(write_tasks(tmp_path / "tasks", NAMES)),
+        tasks=str(write_tasks(room / "tasks", NAMES)),
         held_out=["date"],
         rounds=2,
         contributors_per_round=2,
-        run=str(tmp_path / "run"),
+        run=str(room / "run"),
         training=QUICK,
         probe=ProbeConfig(max_length=16, bf16=False),
         fine_tune_score=FineTuneScoreConfig(rounds="none", training=QUICK),
         pool=PoolConfig(backend="serial"),
         policy=UNATTRIBUTED,
     )
+
+
+@pytest.fixture
+def config(undisturbed: SimulationConfig, tmp_path: Path) -> SimulationConfig:
+    """The same, in a directory of this test's own."""
+    return dataclasses.replace(undisturbed, run=str(tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def whole(undisturbed: SimulationConfig) -> tuple[Run, str]:
+    """A run that nothing disturbs, and what it said; made once, to be looked at and compared with."""
+    return run(undisturbed)
 
 
 def run(config: SimulationConfig, **changes: object) -> tuple[Run, str]:
@@ -106,39 +119,38 @@ def test_a_federation_from_its_first_base_to_its_report(config: SimulationConfig
     assert (result.base / "figures" / "gain.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_published_base_opens_like_any_checkpoint(config: SimulationConfig) -> None:
-    result, _ = run(config, rounds=1)
+def test_a_published_base_opens_like_any_checkpoint(whole: tuple[Run, str]) -> None:
+    result, _ = whole
     model, tokenizer = AutoModel.from_pretrained(result.base), AutoTokenizer.from_pretrained(result.base)
     hidden = model(**tokenizer("the soup was quite warm", return_tensors="pt")).last_hidden_state
     assert hidden.shape[-1] == 16 and bool(hidden.isfinite().all())
 
 
 def test_serial_and_ray_with_one_and_with_two_workers_give_the_same_bytes(
-    config: SimulationConfig, two_cpus: Pool, tmp_path: Path
+    config: SimulationConfig, whole: tuple[Run, str], two_cpus: Pool, tmp_path: Path
 ) -> None:
     pools = {
-        "serial": PoolConfig(backend="serial", cpus=1.0),
         "two workers": PoolConfig(cpus=1.0),
         "one worker": PoolConfig(cpus=1.5),  # of two CPUs: one job at a time; torch has one thread here too
     }
-    found = {}
-    for name, pool in pools.items():
-        result, _ = run(config, pool=pool, run=str(tmp_path / name))
-        found[name] = (weights(result), [record.evaluation for record in result.records])
-    assert found["serial"] == found["two workers"] == found["one worker"]
+    found = {"serial": whole[0]}
+    found |= {name: run(config, pool=pool, run=str(tmp_path / name))[0] for name, pool in pools.items()}
+    serial, two, one = ((weights(r), [record.evaluation for record in r.records]) for r in found.values())
+    assert serial == two == one
 
 
-def test_another_seed_gives_other_bytes(config: SimulationConfig, tmp_path: Path) -> None:
-    one, two = (run(config, rounds=1, seed=s, run=str(tmp_path / str(s)))[0] for s in (0, 1))
-    assert weights(one)[1] != weights(two)[1]
+def test_another_seed_gives_other_bytes(config: SimulationConfig, whole: tuple[Run, str]) -> None:
+    other, _ = run(config, rounds=1, seed=config.seed + 1)
+    assert weights(other)[1] != weights(whole[0])[1]
 
 
-def test_a_run_goes_on_where_it_was_and_can_be_made_longer(config: SimulationConfig, tmp_path: Path) -> None:
-    whole, _ = run(config, run=str(tmp_path / "whole"))
+def test_a_run_goes_on_where_it_was_and_can_be_made_longer(
+    config: SimulationConfig, whole: tuple[Run, str]
+) -> None:
     run(config, rounds=1)
     longer, said = run(config)
     assert "round 1/2" not in said
-    assert weights(longer) == weights(whole)
+    assert weights(longer) == weights(whole[0])
     assert run(config)[0].records == longer.records  # nothing is left to do
 
 
@@ -164,10 +176,9 @@ def test_a_round_without_its_quorum_ends_the_run_in_one_line(config: SimulationC
         run(config, policy=dataclasses.replace(UNATTRIBUTED, quorum=3))
 
 
-def test_a_run_directory_keeps_to_its_config(config: SimulationConfig) -> None:
-    run(config, rounds=1)
+def test_a_run_directory_keeps_to_its_config(undisturbed: SimulationConfig, whole: tuple[Run, str]) -> None:
     with pytest.raises(ConfigError, match="begun with another config .*config.yaml"):
-        run(config, seed=3)
+        run(undisturbed, seed=3)
 
 
 def test_two_processes_cannot_work_in_one_directory(config: SimulationConfig) -> None:
@@ -175,43 +186,43 @@ def test_two_processes_cannot_work_in_one_directory(config: SimulationConfig) ->
         run(config)
 
 
-def test_an_outer_lr_of_zero_point_five_goes_half_as_far(config: SimulationConfig, tmp_path: Path) -> None:
-    whole, half = (
-        run(
-            config,
-            rounds=1,
-            policy=dataclasses.replace(UNATTRIBUTED, outer_lr=lr),
-            run=str(tmp_path / str(lr)),
-        )[0]
-        for lr in (1.0, 0.5)
-    )
-    start, one, two = (
-        load_file(path / "model.safetensors") for path in (whole.room / "pretrained", whole.base, half.base)
-    )
+def test_an_outer_lr_of_zero_point_five_goes_half_as_far(
+    config: SimulationConfig, whole: tuple[Run, str]
+) -> None:
+    half, _ = run(config, rounds=1, policy=dataclasses.replace(UNATTRIBUTED, outer_lr=0.5))
+    start = load_file(half.room / "pretrained" / "model.safetensors")
+    one, two = (load(weights(made)[1]) for made in (whole[0], half))  # the whole one's outer_lr is sgd's: 1
     for name, tensor in start.items():
         np.testing.assert_allclose(two[name] - tensor, (one[name] - tensor) / 2, atol=1e-6)
 
 
-def killed_when_it_says(words: str, command: Sequence[str]) -> None:
-    """Run a command, and kill it with SIGKILL as soon as it says `words`."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if words in line:
-                process.kill()
-                return
-        raise AssertionError(f"never said {words!r}")
+KILLED = """
+import os, signal, sys
+import experiments.simulation  # which takes seconds, once for all that are killed
+from coldfusion.cli import main
+
+config, *moments = sys.argv[1:]
+sys.argv = ["coldfusion", "simulate", config]
+for words in moments:
+    ours, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        os.dup2(theirs, 1)
+        main()
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        assert any(words in line for line in said), f"never said {words!r}"
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bytes(
-    config: SimulationConfig, tmp_path: Path
+    config: SimulationConfig, whole: tuple[Run, str], tmp_path: Path
 ) -> None:
-    whole, _ = run(config, run=str(tmp_path / "whole"))
     (tmp_path / "config.yaml").write_text(dump(config))
-    command = [sys.executable, "-m", "coldfusion.cli", "simulate", str(tmp_path / "config.yaml")]
-    killed_when_it_says("round 1/2 · contributing · 1/2", command)
-    killed_when_it_says("round 2/2 · contributing · 2/2", command)
+    moments = ["round 1/2 · contributing · 1/2", "round 2/2 · contributing · 2/2"]
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "config.yaml"), *moments], check=True)
     resumed, said = run(config)
     assert "round 1/2" not in said
-    assert weights(resumed) == weights(whole)
-    assert [r.evaluation for r in resumed.records] == [r.evaluation for r in whole.records]
+    assert weights(resumed) == weights(whole[0])
+    assert [r.evaluation for r in resumed.records] == [r.evaluation for r in whole[0].records]
