@@ -1,4 +1,7 @@
-"""`coldfusion coordinate`: the fusion coordinator of a federation, for one round or for every one."""
+"""`coldfusion coordinate`: the fusion coordinator of a federation, for one round or for every one.
+
+What scores bases is imported where a suite is named: without torch and Ray a coordinator starts in a second.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,27 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coldfusion.attribution import Assessor
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import ColdFusionError, ManifestError, RoundError, StaleParent, writing
 from coldfusion.federation import Evaluate, read_records, tag_name
+from coldfusion.gating import PROBE
 from coldfusion.heldout import HELD_OUT, fetch_held_out, write_held_out
 from coldfusion.hub import Hub, materialise
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig
-from contributors.evaluation import Evaluator, assessing, judging, others
-from contributors.hygiene import hold_out
-from contributors.pool import open_pool
-from contributors.scoring import PROBE, Protocol, jobs_of
-from contributors.suites import Suite, read_suite
 from contributors.tracking import Stopwatch, Tracker
 from hub_sync.address import Remote, open_hub
 from hub_sync.modelcards import card_for
 from hub_sync.pacing import Pacer
 from hub_sync.rooms import alone_in, short_digest, state_folder
+
+if TYPE_CHECKING:
+    from contributors.suites import Suite
 
 STEPS = {
     "admit": "fetching what was submitted",
@@ -60,7 +63,7 @@ def coordinate(
     hub = open_hub(repo, author="coordinator", remote=remote)
     _allow_open_files()
     taken = RoundError(f"{room}: a coordinator is at work there; this coordinator stops")
-    suite = None if config.tasks is None else read_suite(Path(config.tasks))
+    suite = _suite(config)
     with alone_in(room, taken), _evaluation(hub, suite, config, room) as (evaluate, judge, assessor):
         stopwatch = Stopwatch()
 
@@ -95,8 +98,19 @@ def coordinate(
             raise RoundError(f"{exc}: it coordinates this federation; this coordinator stops") from exc
 
 
+def _suite(config: CoordinateConfig) -> Suite | None:
+    """The held-out tasks that the config names."""
+    if config.tasks is None:
+        return None
+    from contributors.suites import read_suite
+
+    return read_suite(Path(config.tasks))
+
+
 def _held_out(hub: Hub, suite: Suite, room: Path, say: Callable[[str], None]) -> Path:
     """A file of hashes of the suite's texts. The salt stays as it is: the same suite gives the same bytes."""
+    from contributors.hygiene import hold_out
+
     try:
         published = fetch_held_out(hub, at=hub.head())
     except ManifestError as exc:
@@ -143,6 +157,10 @@ def _evaluation(
     if suite is None or config.tasks is None:
         yield lambda base, before: Evaluation(), None, None
         return
+    from contributors.evaluation import Evaluator, assessing, judging, others
+    from contributors.pool import open_pool
+    from contributors.scoring import Protocol, jobs_of
+
     pretrained, probe = room / "pretrained", Protocol(PROBE, tuple(config.probe.seeds), config.probe)
     scored = [probe] if Path(config.tasks).is_dir() else suite.protocols  # a suite's file says how itself
     judged = next((protocol for protocol in scored if protocol.name == PROBE), probe)
