@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub_sync.people import People, Person
+from hub_sync.store import Store
+
 PEOPLE = ("lab", "alice", "bob", "carol", "mallory")
 
 
@@ -47,10 +50,11 @@ def cli(*arguments: str) -> list[str]:
 
 
 def add_people(folder: Path, people: Sequence[str] = PEOPLE) -> None:
-    for account in people:
-        role = "read" if account == "mallory" else "write"
-        add = cli("users", "add", str(folder), account, "--token", token_of(account), "--role", role)
-        subprocess.run(add, check=True, capture_output=True)
+    """Make a store with these accounts, as `coldfusion users add` does."""
+    accounts = People(Store(folder).database)
+    for name in people:
+        role = "read" if name == "mallory" else "write"
+        accounts.add(Person(name=name, fullname="", role=role, orgs=()), token_of(name))
 
 
 def start(folder: Path, *, port: int = 0, options: Sequence[str] = ()) -> Served:

@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,9 +129,18 @@ def hub(tmp_path: Path, tiny_base: Path) -> Iterator[Served]:
     served = start(tmp_path / "store")
     init = cli("init", "lab/fed", "--base", str(tiny_base), "quorum=3")
     environment = served.environment("lab", tmp_path / "founder")
-    subprocess.run(init, env=environment, check=True, capture_output=True)
+    done = subprocess.run(init, env=environment, check=True, capture_output=True)
+    assert done.stderr == b""  # no library puts in a word of its own
     yield served
     served.stop(how=signal.SIGKILL)
+
+
+@pytest.fixture
+def repo(served: Served, tiny_base: Path, tmp_path: Path) -> str:
+    """A federation of this test's own, on the server of all tests."""
+    hub = LocalHub(served.folder, repo_id=f"lab/{uuid.uuid4().hex[:12]}", author="lab")
+    found(hub, tiny_base, Policy(quorum=3), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
+    return hub.repo_id
 
 
 def run_to_the_end(parties: Parties, seconds: float, disturb: object = None) -> LocalHub:
@@ -213,19 +223,20 @@ def contribute_all(store: LocalHub, room: Path, *, seed: int, names: Sequence[st
 # LFS sends the delta as it is; Xet, which may compress it, is searched too, but not each time.
 @pytest.mark.parametrize("transport", ["lfs", pytest.param("xet", marks=pytest.mark.slow)])
 def test_nothing_of_a_contributor_is_in_the_traffic_but_the_contribution(
-    hub: Served, tmp_path: Path, transport: str
+    served: Served, repo: str, tmp_path: Path, transport: str
 ) -> None:
     """Every byte that a whole `join` sends, searched as it is and decoded."""
     rows = [(f"text{i} zanzibar marmalade", ("labelquince", "labelmedlar")[i % 2]) for i in range(40)]
     data = write_csv(tmp_path / "folder-of-secrets" / "file-of-secrets.csv", ["text", "label"], rows)
-    recorder = ChaosProxy(hub.url, rate=0.0, seed=0)
-    environment = hub.environment("alice", tmp_path / "home-of-secrets", HF_ENDPOINT=recorder.url)
+    recorder = ChaosProxy(served.url, rate=0.0, seed=0)
+    environment = served.environment("alice", tmp_path / "home-of-secrets", HF_ENDPOINT=recorder.url)
     environment |= {"HF_HUB_DISABLE_XET": "1"} if transport == "lfs" else {}
-    join = cli("join", "lab/fed", "--data", data, "--yes", *SETTINGS)
+    join = cli("join", repo, "--data", data, "--yes", *SETTINGS)
     named = 'hostname host-of-secrets && exec "$@"'  # "vm" would be in any megabyte
-    subprocess.run(
+    done = subprocess.run(
         ["unshare", "--uts", "sh", "-c", named, "sh", *join], env=environment, check=True, capture_output=True
     )
+    assert done.stderr == b""  # no library puts in a word of its own
     recorder.close()
     sent = b"\n".join(head.encode() + b"\n" + body for head, body in recorder.seen)
     sent += b"".join(
