@@ -31,7 +31,9 @@ METRIC_IDS = {
     "macro_f1": "f1",
     "matthews": "matthews_correlation",
     "spearman": "spearmanr",
+    "pearson": "pearsonr",
     "loss": "loss",
+    "credit": "credit",  # theirs has no name for it
 }
 """Our metrics -> what https://hf.co/metrics calls them."""
 

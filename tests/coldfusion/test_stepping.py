@@ -163,7 +163,7 @@ def test_a_coordinator_that_lost_goes_on_from_the_winners_state(hub: LocalHub, t
 
     with pytest.raises(StaleParent):
         replace(loser, on_step=beaten).run_round()
-    stale = (tmp_path / "loser" / "work" / "outer.safetensors").read_bytes()
+    stale = (tmp_path / "loser" / "work" / "candidate-outer.safetensors").read_bytes()
     assert stale != hub.fetch(outer_path(1), at=hub.head()).read_bytes()
     first = read_records(hub)[1]
     contribute(hub, tmp_path / "2", finetuned(BODY, 3), name="a")
