@@ -27,7 +27,6 @@ from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig
 from contributors.tracking import Stopwatch, Tracker
 from hub_sync.address import Remote, open_hub
-from hub_sync.modelcards import card_for
 from hub_sync.pacing import Pacer
 from hub_sync.rooms import alone_in, short_digest, state_folder
 
@@ -57,6 +56,8 @@ def coordinate(
 
     tracker: what the rounds are logged to, those that were published before too.
     """
+    from hub_sync.modelcards import card_for  # brings the Hub's client: a store in a folder starts without it
+
     pacer, room = Pacer(), _room(repo, config)
     fetched = room / "fetched"
     remote = Remote(pacer=pacer, timeout=config.timeout, cache=fetched)
