@@ -139,7 +139,13 @@ def hub(tmp_path: Path, tiny_base: Path) -> Iterator[Served]:
 def repo(served: Served, tiny_base: Path, tmp_path: Path) -> str:
     """A federation of this test's own, on the server of all tests."""
     hub = LocalHub(served.folder, repo_id=f"lab/{uuid.uuid4().hex[:12]}", author="lab")
-    found(hub, tiny_base, Policy(quorum=3), evaluate=lambda *_: Evaluation(), workdir=tmp_path / "founding")
+    found(
+        hub,
+        Start(tiny_base),
+        Policy(quorum=3),
+        evaluate=lambda *_: Evaluation(),
+        workdir=tmp_path / "founding",
+    )
     return hub.repo_id
 
 
