@@ -12,6 +12,7 @@ from statistics import fmean
 
 from coldfusion.cards import describe, describe_fusing, describe_trial, describe_worse
 from coldfusion.credits import Credit, credits_of
+from coldfusion.layout import record_path, tag_name
 from coldfusion.metrics import METRICS
 from coldfusion.records import Evaluation, RoundRecord
 
@@ -66,7 +67,7 @@ def card_text(records: Sequence[RoundRecord], *, repo: str | None = None, pictur
     record = records[-1]
     title = f"Base of round {record.round_index}" + (f" of {repo}" if repo else "")
     sections = {
-        "Use": _USE.format(repo=repo or "<this repo>", tag=_tag(record)),
+        "Use": _USE.format(repo=repo or "<this repo>", tag=tag_name(record.round_index)),
         "Scores": _scores(record.evaluation, picture),
         "What went in": _went_in(record),
         "Credit": _credit(records),
@@ -96,10 +97,6 @@ def quoted(text: str) -> str:
 def escaped(text: str) -> str:
     """Words of ours that hold the name of a task, as Markdown that shows them as they are."""
     return _MEANS_SOMETHING.sub(r"\\\1", on_one_line(text))
-
-
-def _tag(record: RoundRecord) -> str:
-    return f"round-{record.round_index:04d}"
 
 
 def _lead(record: RoundRecord) -> str:
@@ -206,19 +203,22 @@ def _lineage(record: RoundRecord) -> str:
         return ""
     return (
         f"Round 0 is the pretrained model{_named(record, ' ')}; the base of every round is at its tag, "
-        f"`round-0000` to `{_tag(record)}`. This one was made from revision {quoted(record.parent)}."
+        f"`{tag_name(0)}` to `{tag_name(record.round_index)}`. This one was made from revision "
+        f"{quoted(record.parent)}."
     )
 
 
 def _reproduce(record: RoundRecord, repo: str | None) -> str:
     text = (
-        f"`rounds/{record.round_index:04d}/record.json` holds what went into this base (each contribution's "
+        f"`{record_path(record.round_index)}` holds what went into this base (each contribution's "
         "revision and digest, the rule with every option and seed), every score, and the digest of what came "
         "out; `federation.yaml` holds the policy."
     )
     if repo is None:
         return text
-    commands = f"coldfusion status {repo}\ncoldfusion evaluate {repo}@{_tag(record)} --tasks SUITE"
+    commands = (
+        f"coldfusion status {repo}\ncoldfusion evaluate {repo}@{tag_name(record.round_index)} --tasks SUITE"
+    )
     return f"{text}\n\n```sh\n{commands}\n```"
 
 

@@ -36,19 +36,11 @@ from coldfusion.errors import (
     TooFew,
     writing,
 )
-from coldfusion.federation import (
-    Evaluate,
-    State,
-    outer_path,
-    read_records,
-    read_state,
-    round_files,
-    tag_name,
-    write_files,
-)
+from coldfusion.federation import Evaluate, State, read_records, read_state, round_files, write_files
 from coldfusion.gating import Promotion, promote
 from coldfusion.heldout import publish_held_out
 from coldfusion.hub import Hub, Proposal, materialise
+from coldfusion.layout import outer_path, tag_name
 from coldfusion.recording import gated, record_of
 from coldfusion.records import (
     Contribution,

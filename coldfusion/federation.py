@@ -13,6 +13,7 @@ from coldfusion.config import Policy, dump, parse
 from coldfusion.errors import ConfigError, NotOnHub, RoundError, writing
 from coldfusion.hub import Hub
 from coldfusion.jsonrecords import from_json, to_json
+from coldfusion.layout import record_path, tag_name
 from coldfusion.places import sha256_of
 from coldfusion.records import PROTOCOL, Evaluation, Revision, RoundRecord
 
@@ -53,24 +54,6 @@ class State:
     def open_round(self) -> int:
         """The round that contributions are collected for now."""
         return self.record.round_index + 1
-
-
-def record_path(round_index: int) -> str:
-    return f"rounds/{round_index:04d}/record.json"
-
-
-def outer_path(round_index: int) -> str:
-    """The outer optimiser's state after a round, where it has one.
-
-    `main` holds the newest alone, or whoever takes a snapshot of the repo would load every round's; the
-    others stay at the tags of their rounds.
-    """
-    return f"rounds/{round_index:04d}/outer.safetensors"
-
-
-def tag_name(round_index: int) -> str:
-    """The tag on the commit that published a round's base."""
-    return f"round-{round_index:04d}"
 
 
 def read_state(hub: Hub, *, at: str | None = None) -> State:

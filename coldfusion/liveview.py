@@ -15,9 +15,9 @@ from rich.text import Text
 
 from coldfusion.cards import describe, describe_fusing
 from coldfusion.errors import HubUnavailable
-from coldfusion.federation import tag_name
 from coldfusion.gating import PROBE
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.outlook import outlook
 from coldfusion.overview import Overview, read_overview, rounds_table
 

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from coldfusion.cards import describe, describe_fusing, describe_trial
 from coldfusion.credits import Credit, correlation, credits_of
-from coldfusion.federation import State, read_records, read_state, tag_name
+from coldfusion.federation import State, read_records, read_state
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.outlook import Outlook, outlook
 from coldfusion.records import Entry, Evaluation, RoundRecord, Worth
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 from coldfusion.cards import describe_worth
 from coldfusion.errors import HubError, HubUnavailable
-from coldfusion.federation import State, read_record, tag_name
+from coldfusion.federation import State, read_record
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.records import Entry, RoundRecord
 
 OnTrouble = Callable[[str], None]

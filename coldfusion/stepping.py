@@ -17,9 +17,10 @@ from coldfusion.engine.fusing import Rule, fuse_cohort
 from coldfusion.engine.measuring import measure_cohort
 from coldfusion.engine.sources import Cohort, DeltaSource
 from coldfusion.errors import NotOnHub, RoundError
-from coldfusion.federation import State, outer_path
+from coldfusion.federation import State
 from coldfusion.fusers import fuser_named, make_options
 from coldfusion.hub import Hub
+from coldfusion.layout import outer_path
 from coldfusion.outer import OuterStep, make_outer_options, outer_named
 from coldfusion.places import sha256_of
 from coldfusion.records import Fusing, Manifest, RoundRecord

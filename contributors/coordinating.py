@@ -18,10 +18,11 @@ from coldfusion.attribution import Assessor
 from coldfusion.cards import describe
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import ColdFusionError, ManifestError, RoundError, StaleParent, writing
-from coldfusion.federation import Evaluate, read_records, tag_name
+from coldfusion.federation import Evaluate, read_records
 from coldfusion.gating import PROBE
 from coldfusion.heldout import HELD_OUT, fetch_held_out, write_held_out
 from coldfusion.hub import Hub, materialise
+from coldfusion.layout import tag_name
 from coldfusion.records import Evaluation, RoundRecord
 from coldfusion.watching import Watch
 from contributors.config import CoordinateConfig

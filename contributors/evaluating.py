@@ -14,8 +14,9 @@ from pathlib import Path
 
 from coldfusion.checkpoint import weight_files
 from coldfusion.errors import BaseError, ConfigError, NotOnHub, RoundError
-from coldfusion.federation import read_state, tag_name
+from coldfusion.federation import read_state
 from coldfusion.hub import Hub, materialise
+from coldfusion.layout import tag_name
 from coldfusion.records import Evaluation
 from contributors.evaluation import Evaluator, model_digest
 from contributors.jobs import Job, Scored

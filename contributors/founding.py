@@ -9,8 +9,9 @@ from pathlib import Path
 from coldfusion.cardtext import is_model_name
 from coldfusion.config import Policy
 from coldfusion.errors import ConfigError, NotOnHub
-from coldfusion.federation import Start, found, tag_name
+from coldfusion.federation import Start, found
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.records import Evaluation, Revision
 from contributors.models import prepare_base
 from hub_sync.modelcards import card_for

@@ -17,8 +17,8 @@ from typing import Any
 
 from coldfusion.coordinator import STEPS
 from coldfusion.errors import ConfigError, StorageError
-from coldfusion.federation import tag_name
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.numbers import numbers_of
 from coldfusion.records import RoundRecord
 from hub_sync.address import repo_name

@@ -26,8 +26,9 @@ from safetensors.numpy import load_file
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
 from coldfusion.errors import NotOnHub
-from coldfusion.federation import Start, found, read_records, tag_name
+from coldfusion.federation import Start, found, read_records
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.records import Evaluation
 from contributors.config import JoinConfig, TrainingConfig
 from contributors.devices import limit_threads

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from coldfusion.config import Policy
-from coldfusion.federation import tag_name
 from coldfusion.hub import Hub
+from coldfusion.layout import tag_name
 from coldfusion.outlook import Outlook
 from coldfusion.overview import Overview
 from coldfusion.records import Revision, RoundRecord

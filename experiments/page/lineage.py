@@ -7,8 +7,8 @@ from datetime import datetime
 from itertools import pairwise
 
 from coldfusion.cards import describe, describe_fusing
-from coldfusion.federation import tag_name
 from coldfusion.gating import PROBE
+from coldfusion.layout import tag_name
 from coldfusion.records import Entry, Revision, RoundRecord
 from experiments.page.contents import Page
 from experiments.page.words import count_text

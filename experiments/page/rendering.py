@@ -11,7 +11,7 @@ from markupsafe import Markup
 from coldfusion.cards import describe, describe_fusing, describe_worse
 from coldfusion.config import dump
 from coldfusion.errors import writing
-from coldfusion.federation import record_path, tag_name
+from coldfusion.layout import record_path, tag_name
 from experiments.charts import NARROW, WIDE, gain_chart
 from experiments.page import words
 from experiments.page.contents import Page

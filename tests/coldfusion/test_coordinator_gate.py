@@ -8,7 +8,8 @@ from safetensors.numpy import load_file
 
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
-from coldfusion.federation import outer_path, read_records, read_state
+from coldfusion.federation import read_records, read_state
+from coldfusion.layout import outer_path
 from coldfusion.records import Evaluation, Gain
 from hub_sync.local import LocalHub
 from tests.helpers import contribute, new_federation, small_body

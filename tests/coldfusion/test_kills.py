@@ -19,7 +19,7 @@ import hashlib, json, os, shutil, signal, sys
 from pathlib import Path
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
-from coldfusion.federation import outer_path, record_path, tag_name
+from coldfusion.layout import outer_path, record_path, tag_name
 from coldfusion.records import Evaluation
 from hub_sync.local import LocalHub
 from tests.helpers import contribute, finetuned, new_federation, small_body

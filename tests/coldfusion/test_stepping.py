@@ -14,8 +14,9 @@ from coldfusion.config import Policy, dump
 from coldfusion.coordinator import Coordinator
 from coldfusion.engine.sources import DeltaSource
 from coldfusion.errors import RoundError, StaleParent
-from coldfusion.federation import outer_path, read_records, read_state, tag_name
+from coldfusion.federation import read_records, read_state
 from coldfusion.hub import materialise
+from coldfusion.layout import outer_path, tag_name
 from coldfusion.outer import OUTER, make_outer_options
 from coldfusion.records import Evaluation, Revision, RoundRecord
 from coldfusion.stepping import PlannedStep, relative, round_seed, take_step
