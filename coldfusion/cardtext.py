@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean
 
 from coldfusion.cards import describe, describe_fusing, describe_trial, describe_worse
 from coldfusion.credits import Credit, credits_of
+from coldfusion.groups import group_of
 from coldfusion.layout import record_path, tag_name
-from coldfusion.metrics import METRICS
 from coldfusion.records import Evaluation, RoundRecord
 
 README = "README.md"
@@ -125,21 +124,12 @@ def _scores(evaluation: Evaluation, picture: str | None) -> str:
 
 
 def _table(evaluation: Evaluation) -> str:
-    units = {(s.protocol, s.held_out, METRICS[s.metric].unit) for s in evaluation.scores}
-    rows = []
-    for protocol, held_out, unit in sorted(units, key=lambda group: (group[0], not group[1], group[2])):
-        found = [
-            s.score
-            for s in evaluation.scores
-            if (s.protocol, s.held_out, METRICS[s.metric].unit) == (protocol, held_out, unit)
-        ]
-        gain = evaluation.gain(protocol, held_out=held_out, unit=unit)
-        previous = evaluation.gain(protocol, held_out=held_out, against="previous", unit=unit)
-        mean = f"{fmean(found):.2f}" + ("" if unit == "points" else f" {unit}")
-        kind = "held-out" if held_out else "contributed"
-        rows.append(
-            [escaped(protocol), kind, mean, describe(previous), describe(gain), escaped(describe_worse(gain))]
-        )
+    rows, found = [], {group_of(score) for score in evaluation.scores}
+    for group in sorted(found, key=lambda group: (group.protocol, not group.held_out, group.unit)):
+        gain, previous = group.gain(evaluation), group.gain(evaluation, "previous")
+        mean = f"{group.mean(evaluation.scores):.2f}" + ("" if group.unit == "points" else f" {group.unit}")
+        gains = (describe(previous), describe(gain), escaped(describe_worse(gain)))
+        rows.append([escaped(group.protocol), group.kind, mean, *gains])
     titles = ["score", "tasks", "mean", "gain on the base before", "gain on the pretrained model"]
     return _markdown([*titles, "worse than it"], rows)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
-from coldfusion.metrics import METRICS
-from coldfusion.records import Evaluation, Gain, RoundRecord
+from coldfusion.groups import Group, group_of
+from coldfusion.records import Gain, RoundRecord
 
 
 def numbers_of(record: RoundRecord) -> dict[str, float]:
@@ -26,9 +24,13 @@ def numbers_of(record: RoundRecord) -> dict[str, float]:
         "round/bytes": float(sum(entry.size or 0 for entry in fused)),
         "round/examples": float(sum(entry.num_examples or 0 for entry in fused)),
     }
-    numbers |= _scores(record.evaluation)
+    scores = record.evaluation.scores
+    for group in dict.fromkeys(map(group_of, scores)):
+        if (mean := group.mean(scores)) is not None:
+            numbers[f"score/{_name(group)}"] = mean
     for gain in record.evaluation.gains:
-        numbers |= _interval(f"gain_{gain.against}/{_group(gain.protocol, gain.held_out, gain.unit)}", gain)
+        group = Group(gain.protocol, gain.held_out, gain.unit)
+        numbers |= _interval(f"gain_{gain.against}/{_name(group)}", gain)
     for worth in record.worths:
         if worth.gain is not None:
             numbers |= _interval(f"worth/{worth.contributor}", worth.gain)
@@ -37,18 +39,9 @@ def numbers_of(record: RoundRecord) -> dict[str, float]:
     return numbers
 
 
-def _scores(evaluation: Evaluation) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for score in evaluation.scores:
-        group = _group(score.protocol, score.held_out, METRICS[score.metric].unit)
-        found.setdefault(f"score/{group}", []).append(score.score)
-    return {name: fmean(scores) for name, scores in found.items()}
-
-
 def _interval(name: str, gain: Gain) -> dict[str, float]:
     return {name: gain.mean, f"{name}/low": gain.low, f"{name}/high": gain.high}
 
 
-def _group(protocol: str, held_out: bool, unit: str) -> str:
-    kind = "held-out" if held_out else "contributed"
-    return f"{protocol}/{kind}" + ("" if unit == "points" else f"/{unit}")
+def _name(group: Group) -> str:
+    return f"{group.protocol}/{group.kind}" + ("" if group.unit == "points" else f"/{group.unit}")

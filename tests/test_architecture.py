@@ -31,7 +31,7 @@ def modules(package: str) -> list[Path]:
 
 PURE = [
     *("codecs", "dtypes", "errors", "options", "outer", "records", "rounds", "scores", "screens"),
-    *("layout", "seeds", "stats", "weighting"),
+    *("groups", "layout", "seeds", "stats", "weighting"),
     *("exact/gram", "exact/sums", "exact/wholesums", "engine/spans"),
     *(f"fusers/{path.stem}" for path in modules("fusers")),
 ]

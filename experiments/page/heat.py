@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from coldfusion.groups import Group, group_of
 from coldfusion.metrics import METRICS
 from coldfusion.records import RoundRecord, TaskScore
 from experiments.page.cutting import Ends, ends, spread
-from experiments.page.scores import Group, groups_of
+from experiments.page.scores import groups_of
 from experiments.page.shades import Cell, cell
 from experiments.page.words import signed
 
@@ -83,10 +84,9 @@ def _heat_map(group: Group, records: Sequence[RoundRecord]) -> HeatMap:
 def _scored(group: Group, scores: Iterable[TaskScore]) -> Scored:
     found: dict[str, list[float]] = defaultdict(list)
     for s in scores:
-        metric = METRICS[s.metric]
-        if (s.protocol, s.held_out, metric.unit) == (group.protocol, group.held_out, group.unit):
+        if group_of(s) == group:
             name = s.task if s.metric in ("accuracy", "loss") else f"{s.task} ({s.metric})"
-            found[name].append(metric.sign * s.score)
+            found[name].append(METRICS[s.metric].sign * s.score)
     return {task: math.fsum(values) / len(values) for task, values in found.items()}
 
 
