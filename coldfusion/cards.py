@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from coldfusion.records import Fusing, Gain, Option, TaskGain, Trial, Worth
-
-MOST_ROWS = 40
-"""Tasks that a comment lists."""
+from coldfusion.records import Fusing, Gain, Option, Trial
 
 
 def describe_fusing(fusing: Fusing) -> str:
@@ -31,32 +28,6 @@ def describe_trial(trial: Trial) -> str:
     who = f"without {', '.join(trial.without)}" if trial.without else "everybody"
     outcome = f"not published: {'; '.join(trial.reasons)}" if trial.reasons else "published"
     return f"{who}: {describe(trial.gain)} on the base before, {outcome}"
-
-
-def describe_worth(worth: Worth) -> str:
-    """What a contribution was worth, in Markdown: a sentence, and a row for every held-out task."""
-    if worth.gain is None:
-        return "" if worth.estimate is None else f"{_estimated(worth.estimate)}; it was not left out to see."
-    lines = [
-        f"**What it was worth: {describe(worth.gain)} points** on {worth.gain.num_tasks} held-out tasks. "
-        "So much better is this base than the same one without this contribution (95 % interval, on "
-        "validation splits)."
-    ]
-    if worth.estimate is not None:
-        lines.append(f"{_estimated(worth.estimate)}.")
-    rows = [f"| {t.task} | {t.mean:+.2f} | {t.low:+.2f} to {t.high:+.2f} |" for t in _by_gain(worth.tasks)]
-    table = ["| held-out task | points | 95 % interval |", "| --- | --- | --- |", *rows[:MOST_ROWS]]
-    if len(rows) > MOST_ROWS:
-        table.append(f"| and {len(rows) - MOST_ROWS} more, in the round's record | | |")
-    return "\n\n".join([*lines, "\n".join(table)]) if rows else "\n\n".join(lines)
-
-
-def _estimated(nats: float) -> str:
-    return f"First-order estimate: it took {nats:+.3g} nats off the loss on held-out tasks"
-
-
-def _by_gain(tasks: Sequence[TaskGain]) -> list[TaskGain]:
-    return sorted(tasks, key=lambda task: (-task.mean, task.task))
 
 
 def describe_worse(gain: Gain | None) -> str:

@@ -1,5 +1,7 @@
 """The text of a round's model card: README.md beside the checkpoint, for whoever finds the base on the Hub.
 
+And what a contributor is told of its contribution's worth, in the same Markdown.
+
 What strangers wrote, their names and the reasons that quote them, stands in code spans, where neither
 Markdown nor HTML means anything.
 """
@@ -13,10 +15,11 @@ from coldfusion.cards import describe, describe_fusing, describe_trial, describe
 from coldfusion.credits import Credit, credits_of
 from coldfusion.groups import group_of
 from coldfusion.layout import record_path, tag_name
-from coldfusion.records import Evaluation, RoundRecord
+from coldfusion.records import Evaluation, RoundRecord, Worth
 
 README = "README.md"
 MOST_ROWS = 25  # contributors in a table; the records have all of them
+MOST_TASKS = 40  # that a pull request is told of
 MOST_LINES = 10  # refusals and candidates that are told one by one
 
 Card = Callable[[Sequence[RoundRecord]], Mapping[str, bytes]]
@@ -52,6 +55,12 @@ _SCORES = """\
 The gain is a mean over tasks, in points, with its 95 % interval; every task is compared example by example.
 Nobody contributes a held-out task."""
 
+_WORTH = (
+    "**What it was worth: {gain} points** on {tasks} held-out tasks. So much better is this base than the "
+    "same one without this contribution (95 % interval, on validation splits)."
+)
+_ESTIMATED = "First-order estimate: it took {nats:+.3g} nats off the loss on held-out tasks"
+
 
 def plain_card(records: Sequence[RoundRecord]) -> dict[str, bytes]:
     """A card of text alone. `hub_sync.modelcards` makes one that a Hub reads the scores of."""
@@ -76,6 +85,21 @@ def card_text(records: Sequence[RoundRecord], *, repo: str | None = None, pictur
     parts = [f"# {title}", _lead(record)]
     parts += [f"## {heading}\n\n{text}" for heading, text in sections.items() if text]
     return "\n\n".join(parts) + "\n"
+
+
+def worth_text(worth: Worth) -> str:
+    """What a contribution was worth, for its pull request: a sentence, and a row for every held-out task."""
+    estimated = "" if worth.estimate is None else _ESTIMATED.format(nats=worth.estimate)
+    if worth.gain is None:
+        return estimated and f"{estimated}; it was not left out to see."
+    parts = [_WORTH.format(gain=describe(worth.gain), tasks=worth.gain.num_tasks)]
+    parts += [f"{estimated}."] if estimated else []
+    tasks = sorted(worth.tasks, key=lambda task: (-task.mean, task.task))
+    rows = [[task.task, f"{task.mean:+.2f}", f"{task.low:+.2f} to {task.high:+.2f}"] for task in tasks]
+    if len(rows) > MOST_TASKS:
+        rows[MOST_TASKS:] = [[f"and {len(rows) - MOST_TASKS} more, in the round's record", "", ""]]
+    parts += [_markdown(["held-out task", "points", "95 % interval"], rows)] if rows else []
+    return "\n\n".join(parts)
 
 
 def is_model_name(text: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from coldfusion.cards import describe_worth
+from coldfusion.cardtext import worth_text
 from coldfusion.errors import HubError, HubUnavailable
 from coldfusion.federation import State, read_record
 from coldfusion.hub import Hub
@@ -65,5 +65,5 @@ def _comment(entry: Entry, record: RoundRecord) -> str:
         f"Fused into {tag_name(record.round_index)} with weight {entry.weight:.4g}, one of "
         f"{record.num_accepted}. Thank you."
     )
-    found = [describe_worth(worth) for worth in record.worths if worth.contributor == entry.contributor]
+    found = [worth_text(worth) for worth in record.worths if worth.contributor == entry.contributor]
     return "\n\n".join([thanks, *found])
