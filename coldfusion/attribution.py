@@ -35,6 +35,11 @@ GRADIENT = "(gradient)"
 DIGITS = 4
 """Of an estimate. The rest of a sum of millions of products depends on the machine that took the gradient."""
 
+AT_ONCE = 8
+"""Deltas that are multiplied with the gradient in one pass, and with one another: of a thousand, a thousand
+products are wanted, not half a million.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -48,10 +53,10 @@ class Compared:
 class Assessor:
     """What finds out the worth of a contribution, on the validation splits of held-out tasks."""
 
-    compare: Callable[[Path, Path], Compared]  # (a base, the same without one): checkpoint directories
-    gradient: Callable[
-        [Path, Path], None
-    ]  # (a base, file to write): of the mean loss, fp32 by the base's names
+    # (a base, the same without one contribution), checkpoint directories -> how they compare
+    compare: Callable[[Path, Path], Compared]
+    # (a base, file to write): the gradient of the mean loss, fp32, by the names of the base's tensors
+    gradient: Callable[[Path, Path], None]
 
 
 def attribute(candidate: Candidate, candidates: Candidates, assessor: Assessor) -> tuple[Worth, ...]:
@@ -90,18 +95,25 @@ def _estimates(candidate: Candidate, candidates: Candidates, assessor: Assessor)
         return {}
     path = candidates.workdir / "gradient.safetensors"
     assessor.gradient(candidate.directory, path)
+    products = _products(path, candidate, candidates)
+    weights = np.array(candidate.step.weights)
+    found = first_order(np.array(list(products.values())), weights / weights.sum(), rate)
+    if not np.isfinite(found).all():  # a gradient is not, where training has left the numbers
+        return {}
+    return {name: float(f"{value:.{DIGITS}g}") for name, value in zip(products, found, strict=True)}
+
+
+def _products(path: Path, candidate: Candidate, candidates: Candidates) -> dict[str, float]:
+    """Contributor -> the inner product of its delta with the gradient; NaN where that is not finite."""
+    products = dict[str, float]()
     with TensorFile(path) as file:
         gradient = DeltaSource(GRADIENT, file, codec_named("float32"))
-        cohort = Cohort(candidates.base, (gradient, *(candidates.source(c) for c in candidate.cohort)))
-        stats = measure_cohort(cohort, Threads())
-    names = tuple(c.manifest.contributor for c in candidate.cohort)
-    if not stats.finite.all():
-        return {}
-    weights = np.array(candidate.step.weights)
-    of_gradient = dict(zip(stats.keys, stats.gram[stats.keys.index(GRADIENT)], strict=True))
-    products = np.array([of_gradient[name] for name in names])
-    found = first_order(products, weights / weights.sum(), rate)
-    return {name: float(f"{value:.{DIGITS}g}") for name, value in zip(names, found, strict=True)}
+        for start in range(0, len(candidate.cohort), AT_ONCE):
+            some = [candidates.source(c) for c in candidate.cohort[start : start + AT_ONCE]]
+            stats = measure_cohort(Cohort(candidates.base, (gradient, *some)), Threads())
+            of_gradient = dict(zip(stats.keys, stats.gram[stats.keys.index(GRADIENT)], strict=True))
+            products |= {s.key: of_gradient[s.key] if stats.finite.all() else np.nan for s in some}
+    return products
 
 
 def _rate(fusing: Fusing) -> float | None:

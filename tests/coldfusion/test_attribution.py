@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from coldfusion import attribution
 from coldfusion.attribution import Assessor, Compared, first_order
 from coldfusion.config import Policy
 from coldfusion.coordinator import Coordinator
@@ -78,6 +79,13 @@ def test_of_a_larger_round_there_is_the_estimate_alone(tmp_path: Path) -> None:
 
 def test_a_policy_can_ask_for_neither(tmp_path: Path) -> None:
     assert run(tmp_path, Policy(leave_one_out=0, estimates=False), alice=0.1, bob=0.3)[1] == ()
+
+
+def test_an_estimate_does_not_depend_on_the_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {name: 0.01 * i for i, name in enumerate("abcde", 1)}
+    together = run(tmp_path / "together", Policy(leave_one_out=0), **steps)[1]
+    monkeypatch.setattr(attribution, "AT_ONCE", 2)
+    assert run(tmp_path / "apart", Policy(leave_one_out=0), **steps)[1] == together
 
 
 def test_where_steps_differ_by_parameter_nothing_is_estimated(tmp_path: Path) -> None:
