@@ -31,7 +31,7 @@ class Candidate:
     outer: Path  # the outer optimiser's new state, if there is a file
 
 
-class Fusing(Protocol):
+class Maker(Protocol):
     """Makes candidates; one that was made stays until the next call of `fuse`."""
 
     def fuse(self, cohort: Sequence[Contribution]) -> Candidate:
@@ -56,13 +56,13 @@ class Promotion:
 
 
 def promote(
-    cohort: tuple[Contribution, ...], fusing: Fusing, judge: Judge | None, *, task_drop: float
+    cohort: tuple[Contribution, ...], maker: Maker, judge: Judge | None, *, task_drop: float
 ) -> Promotion:
     """The first candidate that holds: of the whole cohort, else without those that hurt.
 
     judge None: everything holds. task_drop: points that a single task may lose.
     """
-    whole = fusing.fuse(cohort)
+    whole = maker.fuse(cohort)
     gain = None if judge is None else _gain(judge(whole.directory))
     if judge is None or gain is None:
         return Promotion(candidate=whole, step=whole.step, refused={}, trials=())
@@ -70,9 +70,9 @@ def promote(
     if not trials[0].reasons:
         return Promotion(candidate=whole, step=whole.step, refused={}, trials=tuple(trials))
     refused: dict[str, str] = {}
-    for name, better in _by_harm(whole, fusing, judge, gain):
+    for name, better in _by_harm(whole, maker, judge, gain):
         refused[name] = f"the gate: without it the candidate's validation score is {better:+.2f} points"
-        left = fusing.fuse([c for c in cohort if c.manifest.contributor not in refused])
+        left = maker.fuse([c for c in cohort if c.manifest.contributor not in refused])
         gain = _needed(judge(left.directory))
         reasons = reasons_against(gain, task_drop)
         trials.append(Trial(without=tuple(refused), gain=gain, reasons=reasons))
@@ -96,7 +96,7 @@ def reasons_against(gain: Gain, task_drop: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _by_harm(whole: Candidate, fusing: Fusing, judge: Judge, gain: Gain) -> list[tuple[str, float]]:
+def _by_harm(whole: Candidate, maker: Maker, judge: Judge, gain: Gain) -> list[tuple[str, float]]:
     """(contributor, points that the candidate is better without it), the most harmful first.
 
     Only of those that hurt, and never everybody. Nobody where the rule cannot work with one less.
@@ -106,7 +106,7 @@ def _by_harm(whole: Candidate, fusing: Fusing, judge: Judge, gain: Gain) -> list
     try:
         found = [
             (one.manifest.contributor, _needed(judge(left)).mean - gain.mean)
-            for one, left in fusing.without_each(whole)
+            for one, left in maker.without_each(whole)
         ]
     except ConfigError:
         return []
