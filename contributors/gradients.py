@@ -19,14 +19,13 @@ from transformers import PreTrainedTokenizerBase
 from coldfusion.checkpoint import Checkpoint
 from coldfusion.dtypes import Array
 from coldfusion.errors import RoundError, writing
-from coldfusion.seeds import seed_for
 from contributors.config import ProbeConfig
 from contributors.data import load_task
 from contributors.devices import device
 from contributors.encoding import BATCH_TOKENS, batches_by_length, encode
-from contributors.models import Classifier, load_body, load_tokenizer
+from contributors.models import Classifier
 from contributors.pool import Pool
-from contributors.probing import features, fit_head
+from contributors.probing import probe
 from contributors.reporting import Report
 from contributors.scoring import ScoreJob
 
@@ -65,22 +64,20 @@ def gradient(base: Path, job: ScoreJob, report: Report) -> Gradient:
     """Of one task: by the body's names, in the body's shapes."""
     settings = job.settings
     assert isinstance(settings, ProbeConfig)  # a probe is what there is a gradient of
-    seed = seed_for(job.seed, job.protocol, job.task.name)
     train, held_back = load_task(job.task.train, job.task.test)
-    train = train.sample(settings.max_examples, seed=seed)
-    body, tokenizer = load_body(base), load_tokenizer(base)
-    fitted = fit_head(features(body, tokenizer, train, settings), train, folds=settings.folds, seed=seed)
+    train = train.sample(settings.max_examples, seed=job.own_seed)
+    probed = probe(base, train, settings, seed=job.own_seed)  # the very head that the base is scored with
     classifier = Classifier(
-        body,
+        probed.body,
         num_labels=train.num_labels,
         pooling=settings.pooling,
         dropout=0.0,
-        seed=seed,
+        seed=job.own_seed,
         scale=train.scale,
     )
-    classifier.set_head(torch.from_numpy(fitted.weight), torch.from_numpy(fitted.bias))
-    rows = encode(held_back, tokenizer, max_length=settings.max_length)
-    return gradient_of(classifier, rows, tokenizer, report)
+    classifier.set_head(torch.from_numpy(probed.head.weight), torch.from_numpy(probed.head.bias))
+    rows = encode(held_back, probed.tokenizer, max_length=settings.max_length)
+    return gradient_of(classifier, rows, probed.tokenizer, report)
 
 
 def gradient_of(

@@ -8,6 +8,7 @@ frozen would repeat that forward pass in every epoch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from contributors.config import ProbeConfig
 from contributors.data import Examples
 from contributors.devices import device
 from contributors.encoding import encode, pass_forward
-from contributors.models import POOLINGS
+from contributors.models import POOLINGS, load_body, load_tokenizer
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation strengths that a probe chooses from by cross-validation."""
@@ -77,6 +78,22 @@ class LinearProbe:
         """The label of every row, (n,)."""
         predicted: NDArray[np.int64] = self.logits(found).argmax(axis=1)
         return predicted
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A frozen base and what a linear probe learnt on it."""
+
+    body: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    head: LinearProbe
+
+
+def probe(base: Path, train: Examples, config: ProbeConfig, *, seed: int) -> Probed:
+    """Fit a probe of these examples on the checkpoint directory `base`."""
+    body, tokenizer = load_body(base), load_tokenizer(base)
+    found = features(body, tokenizer, train, config)
+    return Probed(body, tokenizer, fit_head(found, train, folds=config.folds, seed=seed))
 
 
 def fit_head(train: NDArray[np.float32], examples: Examples, *, folds: int, seed: int) -> LinearProbe:

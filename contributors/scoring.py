@@ -26,8 +26,7 @@ from contributors.config import ProbeConfig, TrainingConfig
 from contributors.data import Examples, Scale, load_task
 from contributors.finetuning import finetune, predict
 from contributors.jobs import Arrays, Scored
-from contributors.models import load_body, load_tokenizer
-from contributors.probing import features, fit_head
+from contributors.probing import features, probe
 from contributors.reporting import Report
 from contributors.tasks import Task
 
@@ -66,6 +65,11 @@ class ScoreJob:
     @property
     def key(self) -> tuple[str, ...]:
         return self.task.digest, self.task.name, self.protocol, str(self.seed), repr(self.settings)
+
+    @property
+    def own_seed(self) -> int:
+        """What this job draws by: the same of two tasks would draw the same places."""
+        return seed_for(self.seed, self.protocol, self.task.name)
 
     def take(self, base: Path, report: Report) -> Scored:
         return score(base, self, report)
@@ -133,14 +137,12 @@ def score(base: Path, job: ScoreJob, report: Report) -> Scored:
     """Score the checkpoint directory `base` on one task. What is kept are the fields of `Predictions`."""
     train, test = load_task(job.task.train, job.task.test)
     scale = train.scale
-    seed = seed_for(job.seed, job.protocol, job.task.name)
+    seed = job.own_seed
     started = time.time()
     if isinstance(job.settings, ProbeConfig):
         train = train.sample(job.settings.max_examples, seed=seed)
-        body, tokenizer = load_body(base), load_tokenizer(base)
-        train_features, test_features = (features(body, tokenizer, e, job.settings) for e in (train, test))
-        fitted = fit_head(train_features, train, folds=job.settings.folds, seed=seed)
-        logits = fitted.logits(test_features)
+        probed = probe(base, train, job.settings, seed=seed)
+        logits = probed.head.logits(features(probed.body, probed.tokenizer, test, job.settings))
     else:
         settings = replace(job.settings, trained="head") if job.protocol == HEAD else job.settings
         finetuned = finetune(base, train, settings, seed=seed, report=report)
