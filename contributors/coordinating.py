@@ -11,6 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,9 +81,7 @@ def coordinate(
             evaluate=evaluate,
             judge=judge,
             assessor=assessor,
-            held_out=_held_out(hub, suite, room, say)
-            if suite is not None and config.publish_hashes
-            else None,
+            held_out=_held_out(hub, suite, room, say) if suite and config.publish_hashes else None,
             card=card_for(hub),
             on_step=on_step,
             on_trouble=say,
@@ -104,9 +103,13 @@ def _suite(config: CoordinateConfig) -> Suite | None:
     """The held-out tasks that the config names."""
     if config.tasks is None:
         return None
+    from contributors.scoring import Protocol
     from contributors.suites import read_suite
 
-    return read_suite(Path(config.tasks))
+    suite = read_suite(Path(config.tasks))
+    if not Path(config.tasks).is_dir():
+        return suite  # a suite's file says itself how bases are scored
+    return replace(suite, protocols=(Protocol(PROBE, tuple(config.probe.seeds), config.probe),))
 
 
 def _held_out(hub: Hub, suite: Suite, room: Path, say: Callable[[str], None]) -> Path:
@@ -156,25 +159,23 @@ def _evaluation(
 
     On a suite of held-out tasks; not without.
     """
-    if suite is None or config.tasks is None:
+    if suite is None:
         yield lambda base, before: Evaluation(), None, None
         return
     from contributors.evaluation import Evaluator, assessing, judging, others
     from contributors.pool import open_pool
-    from contributors.scoring import Protocol, jobs_of
+    from contributors.scoring import Protocol
 
     pretrained, probe = room / "pretrained", Protocol(PROBE, tuple(config.probe.seeds), config.probe)
-    scored = [probe] if Path(config.tasks).is_dir() else suite.protocols  # a suite's file says how itself
-    judged = next((protocol for protocol in scored if protocol.name == PROBE), probe)
+    judged = next((protocol for protocol in suite.protocols if protocol.name == PROBE), probe)
     with writing(pretrained):
         pretrained.mkdir(exist_ok=True)
     materialise(hub, hub.resolve(tag_name(0)), pretrained)
     suite.check(pretrained)
     with open_pool(config.pool) as pool:
         evaluator = Evaluator(pool=pool, cache=room / "scores")
-        jobs = jobs_of(suite.tasks, scored) if Path(config.tasks).is_dir() else suite.jobs
         yield (
-            lambda base, before: evaluator.evaluate(base, jobs, others(pretrained, before)),
+            lambda base, before: evaluator.evaluate(base, suite.jobs, others(pretrained, before)),
             judging(evaluator, suite.tasks, [judged]),
             assessing(evaluator, suite.tasks, judged),
         )
