@@ -115,24 +115,13 @@ def _worth(worth: Worth | None) -> str:
 
 def _credit(credits: Sequence[Credit]) -> Table:
     table = Table(title="credit: points on held-out tasks that contributions were worth, over all rounds")
-    for title in (
-        "contributor",
-        "fused",
-        "refused",
-        "left out to see",
-        "worth",
-        "helped",
-        "hurt",
-        "estimate, nats",
-    ):
+    counts, sums = ("fused", "refused", "left out to see"), ("worth", "helped", "hurt", "estimate, nats")
+    for title in ("contributor", *counts, *sums):
         table.add_column(title, justify="left" if title == "contributor" else "right")
     for one in credits[:MOST_CREDITS]:
         numbers = (one.num_fused, one.num_refused, one.num_measured)
-        worth = (
-            (f"{one.worth:+.2f}", str(one.num_helped), str(one.num_hurt))
-            if one.num_measured
-            else ("", "", "")
-        )
+        measured = (f"{one.worth:+.2f}", str(one.num_helped), str(one.num_hurt))
+        worth = measured if one.num_measured else ("", "", "")
         estimate = "" if one.estimate is None else f"{one.estimate:+.3g}"
         table.add_row(Text(one.contributor), *map(str, numbers), *worth, estimate)
     return table

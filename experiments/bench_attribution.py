@@ -80,11 +80,9 @@ class Told:
 
 def bench_attribution(base: Path, tasks: Sequence[Task], seeds: Sequence[int], pool: Pool) -> Iterator[Told]:
     """A federation for every seed, each as soon as its round is over."""
-    short = [task for task in tasks if _examples(task) >= 2 * SHOTS and _is_short(task)]
-    if len(short) < 1 + OTHERS + HELD_OUT:
-        raise RoundError(
-            f"{len(short)} tasks have {2 * SHOTS} short training examples; {1 + OTHERS + HELD_OUT} needed"
-        )
+    short = [task for task in tasks if len(task.train_texts) >= 2 * SHOTS and _is_short(task)]
+    if len(short) < (needed := 1 + OTHERS + HELD_OUT):
+        raise RoundError(f"{len(short)} tasks have {2 * SHOTS} short training examples; {needed} are needed")
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="coldfusion-") as room:
             yield _federation(base, short, seed, pool, Path(room))
@@ -171,9 +169,5 @@ def _yes(holds: bool) -> str:
     return "yes" if holds else "no"
 
 
-def _examples(task: Task) -> int:
-    return len(load_examples(task.train.source).rows)
-
-
 def _is_short(task: Task) -> bool:
-    return task.characters <= LONGEST * _examples(task)
+    return task.characters <= LONGEST * len(task.train_texts)

@@ -64,9 +64,8 @@ class Checked:
     texts: Sequence[Text]
     same: NDArray[np.bool_]  # (n,): which are held-out texts
     like: NDArray[np.bool_]  # (n,): these, and those that are nearly so
-    single: NDArray[
-        np.bool_
-    ]  # (n,): of which one held-out text alone has enough pieces; else several together
+    # (n,): of which one held-out text alone has enough pieces; of the others, several together
+    single: NDArray[np.bool_]
 
 
 class Bench:
