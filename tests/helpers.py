@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from coldfusion.federation import Start, found, read_state
 from coldfusion.hub import Proposal, materialise
 from coldfusion.jsonrecords import to_json
 from coldfusion.places import sha256_of
-from coldfusion.records import Evaluation, Manifest
+from coldfusion.records import Entry, Evaluation, Manifest
 from hub_sync.local import LocalHub
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -96,3 +97,18 @@ def propose(hub: LocalHub, delta: Path, description: Path, fields: Mapping[str, 
 def signed_in(hub: LocalHub, account: str) -> LocalHub:
     """The same repo, as another account."""
     return LocalHub(hub.root, repo_id=hub.repo_id, author=account)
+
+
+def entry(name: str, *reasons: str, **said: Any) -> Entry:
+    """A contribution in a record: fused, unless there are reasons. `said` replaces what is made up."""
+    made: dict[str, Any] = {
+        "proposal": 1,
+        "revision": None,
+        "sha256": None,
+        "codec": "exact",
+        "num_examples": 40,
+        "size": 2048,
+        "weight": 0.0 if reasons else 1.0,
+        "norm": None if reasons else 0.25,
+    }
+    return Entry(contributor=name, reasons=reasons, **(made | said))

@@ -20,6 +20,7 @@ from coldfusion.records import (
     Worth,
 )
 from experiments.page.contents import Page, Published
+from tests import helpers
 
 NASTY = "<script>alert('x')</script>&\"<img src=http://example.org/x.png>"
 HELD_OUT, SEEN = ("cola", "rte", "wic", NASTY), ("boolq", "trec")
@@ -31,17 +32,13 @@ def digest(number: int, length: int = 64) -> str:
 
 
 def entry(name: str, number: int = 1, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
+    return helpers.entry(
+        name,
+        *reasons,
         proposal=number,
         revision=Revision(digest(number, 40)),
         sha256=digest(number),
-        codec="exact",
-        num_examples=40,
         size=2_000_000,
-        weight=0.0 if reasons else 1.0,
-        norm=None if reasons else 0.25,
-        reasons=reasons,
     )
 
 

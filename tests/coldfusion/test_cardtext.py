@@ -4,24 +4,10 @@ import pytest
 
 from coldfusion.cardtext import card_text, is_model_name, plain_card, quoted
 from coldfusion.config import Policy
-from coldfusion.records import Entry, Evaluation, Gain, Revision, RoundRecord, TaskScore, Worth
+from coldfusion.records import Evaluation, Gain, Revision, RoundRecord, TaskScore, Worth
+from tests.helpers import entry
 
 FIRST = RoundRecord(round_index=0, parent=None, fusing=None, pretrained="org/model")
-
-
-def entry(name: str, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
-        proposal=1,
-        revision=None,
-        sha256=None,
-        codec=None,
-        num_examples=None,
-        size=None,
-        weight=0.0 if reasons else 1.0,
-        norm=None,
-        reasons=reasons,
-    )
 
 
 def gain(mean: float, **more: str) -> Gain:

@@ -1,20 +1,6 @@
 from coldfusion.credits import Credit, correlation, credits_of
 from coldfusion.records import Entry, Gain, RoundRecord, Worth
-
-
-def entry(name: str, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
-        proposal=1,
-        revision=None,
-        sha256=None,
-        codec="exact",
-        num_examples=40,
-        size=2048,
-        weight=1.0,
-        norm=0.5,
-        reasons=reasons,
-    )
+from tests.helpers import entry
 
 
 def worth(name: str, low: float, mean: float, high: float, estimate: float | None = None) -> Worth:

@@ -1,20 +1,6 @@
 from coldfusion.numbers import numbers_of
-from coldfusion.records import Entry, Evaluation, Gain, RoundRecord, TaskScore, Worth
-
-
-def entry(name: str, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
-        proposal=1,
-        revision=None,
-        sha256=None,
-        codec="exact",
-        num_examples=40,
-        size=2048,
-        weight=0.0 if reasons else 1.0,
-        norm=None,
-        reasons=reasons,
-    )
+from coldfusion.records import Evaluation, Gain, RoundRecord, TaskScore, Worth
+from tests.helpers import entry
 
 
 def score(task: str, value: float, held_out: bool, metric: str = "accuracy") -> TaskScore:

@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 
 from coldfusion.config import Policy
-from coldfusion.records import Entry, Evaluation, Gain, Revision, RoundRecord, TaskScore
+from coldfusion.records import Evaluation, Gain, Revision, RoundRecord, TaskScore
 from contributors.scoring import PROBE
 from experiments.config import SimulationConfig
 from experiments.report import Run, page_of_run, write_report
 from experiments.tables import round_table, time_line
 from experiments.timing import ROUND, SCORE, TRAIN, Interval, Timeline
+from tests.helpers import entry
 
 NASTY = '<script>alert("x")</script>'
 
@@ -27,21 +28,6 @@ def evaluation(held_out: float, contributed: float, gain: float) -> Evaluation:
     )
 
 
-def entry(name: str, proposal: int | None, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
-        proposal=proposal,
-        revision=None,
-        sha256=None,
-        codec="exact",
-        num_examples=40,
-        size=2048,
-        weight=0.0 if reasons else 1.0,
-        norm=None if reasons else 0.25,
-        reasons=reasons,
-    )
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     start = RoundRecord(round_index=0, parent=None, fusing=None, evaluation=evaluation(50.0, 60.0, 0.0))
@@ -49,7 +35,7 @@ def run(tmp_path: Path) -> Run:
         round_index=1,
         parent=Revision("a" * 40),
         fusing=Policy().fusing(),
-        entries=(entry("alice", 1), entry("bob", None, NASTY)),
+        entries=(entry("alice"), entry("bob", NASTY, proposal=None)),
         evaluation=evaluation(52.5, 59.0, 2.5),
     )
     timeline = Timeline(tmp_path / "timeline.jsonl")

@@ -13,10 +13,11 @@ from markdown_it import MarkdownIt
 from coldfusion.cardtext import on_one_line
 from coldfusion.config import Policy
 from coldfusion.metrics import METRICS
-from coldfusion.records import Entry, Evaluation, Gain, Revision, RoundRecord, TaskScore, Trial
+from coldfusion.records import Evaluation, Gain, Revision, RoundRecord, TaskScore, Trial
 from hub_sync import modelcards
 from hub_sync.modelcards import LONGEST_NAME, METRIC_IDS, PICTURE, model_card
 from hub_sync.server.cards import parse
+from tests.helpers import entry
 
 NASTY = "`\n---\n<script>|![x](y)\u202e @all"
 FIRST = RoundRecord(round_index=0, parent=None, fusing=None, pretrained="org/model")
@@ -71,21 +72,6 @@ def test_every_cards_results_are_the_scores_of_its_record(found: list[TaskScore]
     wanted = [replace(s, task=as_named(s.task), protocol=as_named(s.protocol)) for s in found]
     assert read_back(ModelCard(text).data) == sorted(wanted, key=repr)
     assert read_back(ModelCardData(**parse(text))) == sorted(wanted, key=repr)
-
-
-def entry(name: str, *reasons: str) -> Entry:
-    return Entry(
-        contributor=name,
-        proposal=1,
-        revision=None,
-        sha256=None,
-        codec="exact",
-        num_examples=9,
-        size=9,
-        weight=0.0 if reasons else 1.0,
-        norm=None,
-        reasons=reasons,
-    )
 
 
 def second(*gains: Gain) -> RoundRecord:
