@@ -26,7 +26,7 @@ from contributors.pool import Pool
 from contributors.scoring import Protocol, jobs_of
 from contributors.tasks import Task, validation_of
 
-VERSION = "3"
+VERSION = "4"
 """Of how scores are taken. Raised when that changes, or what was kept from before would be taken for it."""
 
 

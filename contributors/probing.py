@@ -27,8 +27,8 @@ from contributors.devices import device
 from contributors.encoding import encode, pass_forward
 from contributors.models import POOLINGS, load_body, load_tokenizer
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse regularisation strengths that a probe chooses from by cross-validation."""
+STRENGTHS = tuple(10.0 ** (exponent / 2) for exponent in range(-8, 1))
+"""Inverse regularisation strengths that a probe chooses from by cross-validation: half decades, 1e-4 to 1."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """The same of ridge regression: on the squared weights, per training example."""
 ABSENT = -1e4
