@@ -92,9 +92,10 @@ class Joiner:
         if self.contributor in submitted(self.hub, state.open_round):
             self.say(f"{self.contributor} contributes to round {state.open_round} already")
             return None
-        origin = self._origin(state)
+        held_out = self._held_out(state)
+        origin = self._origin(held_out)
         parcel = self.outbox.parcel(base=state.base, origin=origin) or self._make(state, origin)
-        proposal = self._submit(parcel) if self._is_agreed(parcel) else None
+        proposal = self._submit(parcel, held_out) if self._is_agreed(parcel) else None
         if self.fetched is not None:
             shutil.rmtree(self.fetched, ignore_errors=True)
         return proposal
@@ -114,14 +115,17 @@ class Joiner:
                 self.say(f"{exc}; trying again in {nap:.0f} s")
             self.sleep(nap)
 
-    def _origin(self, state: State) -> str:
+    def _held_out(self, state: State) -> list[str]:
+        """The digests of the list of held-out texts as main has it: none or one."""
+        return [info.digest for info in self.hub.paths(HELD_OUT, at=state.head)]
+
+    def _origin(self, held_out: list[str]) -> str:
         """Names what a contribution is made from: a file that was changed is other data.
 
         What is held out now may not have been when it was made.
         """
         path = Path(self.data)
         stamp = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
-        held_out = [info.digest for info in self.hub.paths(HELD_OUT, at=state.head)]
         return short_digest(self.data, stamp, asdict(self.config.training), self.config.seed, held_out)
 
     def _make(self, state: State, origin: str) -> Parcel:
@@ -183,12 +187,17 @@ class Joiner:
         parcel.agree()
         return True
 
-    def _submit(self, parcel: Parcel) -> Proposal | None:
-        manifest = parcel.manifest
-        if read_state(self.hub).base != manifest.base:
+    def _submit(self, parcel: Parcel, held_out: list[str]) -> Proposal | None:
+        """held_out: what the parcel was checked against. Hours may have passed since."""
+        manifest, state = parcel.manifest, read_state(self.hub)
+        if state.base != manifest.base:
             self.outbox.clear()
             self.say(f"round {manifest.round_index} was closed meanwhile; this contribution came too late")
             return None
+        if self._held_out(state) != held_out:
+            self.outbox.clear()
+            self.say("other texts are held out meanwhile: the data is checked and fine-tuned on anew")
+            return self.contribute()
         try:
             proposal = submit(self.hub, manifest, parcel.files)
         except HubUnavailable as exc:

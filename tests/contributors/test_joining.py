@@ -196,6 +196,26 @@ def test_what_was_made_before_its_texts_were_held_out_is_made_anew(
     assert "1 of 40 texts are held-out" in shown[0] and '"num_examples": 39' in shown[0]
 
 
+def test_texts_that_are_held_out_while_their_owner_trains_do_not_leave(
+    owner: Joiner, rows: list[str], hub: LocalHub, tmp_path: Path
+) -> None:
+    shown: list[str] = []
+    said: list[str] = []
+
+    def slow(text: str) -> bool:
+        shown.append(text)
+        if len(shown) == 1:
+            hold_out(hub, tmp_path, rows[5])
+        return True
+
+    proposal = replace(owner, consent=slow, say=said.append).contribute()
+    assert proposal is not None and len(hub.proposals()) == 1
+    assert "names no held-out tasks" in shown[0] and "1 of 40 texts are held-out" in shown[1]
+    assert "other texts are held out meanwhile: the data is checked and fine-tuned on anew" in said
+    manifest = hub.fetch("contributions/alice/manifest.json", at=proposal.revision).read_text()
+    assert '"num_examples": 39' in manifest
+
+
 def test_a_base_goes_on_when_people_mend_the_card(joiner: Joiner, hub: LocalHub, tmp_path: Path) -> None:
     """A commit of people moves main, not the base."""
     assert joiner.contribute() is not None
